@@ -1,0 +1,11 @@
+/**
+ * The servers a test may use. A URL is undefined when the backend could not be
+ * had: `describe.skipIf(redisUrl === undefined)`. Start a private one
+ * (`startRedis`, `startPostgres`) to kill or freeze it.
+ */
+import { inject } from "vitest"
+
+export { canStart, startPostgres, startRedis } from "../scripts/servers.mjs"
+export type { Server } from "../scripts/servers.mjs"
+
+export const { redis: redisUrl, postgres: postgresUrl } = inject("urls")
