@@ -198,7 +198,7 @@ export const toResponse = (error: SessionError): Effect.Effect<HttpServerRespons
  * @since 0.1.0
  * @category conversions
  */
-export const fromStore = (error: SessionStoreError, applied: "no" | "unknown" = "no"): SessionError => {
+export const fromStore = (error: SessionStoreError): SessionError => {
   switch (error.reason) {
     case "TooLarge":
       return because(
@@ -208,9 +208,17 @@ export const fromStore = (error: SessionStoreError, applied: "no" | "unknown" = 
     case "Corrupt":
       return because(new SessionFailure({ reason: "Corrupt" }), error)
     default:
-      return because(new SessionUnavailable({ reason: error.reason, applied }), error)
+      return because(new SessionUnavailable({ reason: error.reason, applied: "no" }), error)
   }
 }
+
+/**
+ * A write got no answer, and whether it was applied could not be found out.
+ *
+ * @internal
+ */
+export const unknown = (error: SessionStoreError): SessionUnavailable =>
+  because(new SessionUnavailable({ reason: "Timeout", applied: "unknown" }), error)
 
 /** @internal */
 export const failure = (reason: SessionFailure["reason"], cause?: unknown): SessionFailure =>
