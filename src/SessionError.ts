@@ -6,7 +6,7 @@
 import * as HttpApiSchema from "@effect/platform/HttpApiSchema"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { SessionStoreError } from "./SessionStore.js"
 
@@ -57,7 +57,7 @@ export class SessionUnavailable extends Schema.TaggedError<SessionUnavailable>("
   }
   /** @since 0.1.0 */
   [HttpServerRespondable.symbol](): Effect.Effect<HttpServerResponse.HttpServerResponse> {
-    return toResponse(this)
+    return Effect.succeed(toResponse(this))
   }
 }
 
@@ -84,7 +84,7 @@ export class SessionConflict extends Schema.TaggedError<SessionConflict>("effect
   }
   /** @since 0.1.0 */
   [HttpServerRespondable.symbol](): Effect.Effect<HttpServerResponse.HttpServerResponse> {
-    return toResponse(this)
+    return Effect.succeed(toResponse(this))
   }
 }
 
@@ -105,7 +105,7 @@ export class SessionTooLarge extends Schema.TaggedError<SessionTooLarge>("effect
   }
   /** @since 0.1.0 */
   [HttpServerRespondable.symbol](): Effect.Effect<HttpServerResponse.HttpServerResponse> {
-    return toResponse(this)
+    return Effect.succeed(toResponse(this))
   }
 }
 
@@ -142,7 +142,7 @@ export class SessionFailure extends Schema.TaggedError<SessionFailure>("effect-s
   }
   /** @since 0.1.0 */
   [HttpServerRespondable.symbol](): Effect.Effect<HttpServerResponse.HttpServerResponse> {
-    return toResponse(this)
+    return Effect.succeed(toResponse(this))
   }
 }
 
@@ -187,10 +187,8 @@ export const statusOf = (error: SessionError): number =>
  * @since 0.1.0
  * @category conversions
  */
-export const toResponse = (error: SessionError): Effect.Effect<HttpServerResponse.HttpServerResponse> =>
-  HttpServerResponse.json(encode(error), { status: statusOf(error) }) as Effect.Effect<
-    HttpServerResponse.HttpServerResponse // the encoded error is three plain fields: its JSON cannot fail
-  >
+export const toResponse = (error: SessionError): HttpServerResponse.HttpServerResponse =>
+  HttpServerResponse.unsafeJson(encode(error), { status: statusOf(error) })
 
 /**
  * What a failed store operation means for the session.

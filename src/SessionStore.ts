@@ -5,21 +5,21 @@
  * This is a whole store, for one process:
  *
  * ```ts
- * import { SessionStore } from "effect-session"
+ * import { SessionStore, type Stored, Version } from "effect-session"
  * import { Clock, Effect, Layer, Option } from "effect"
  *
- * const layerTiny = Layer.sync(SessionStore.SessionStore, () => {
- *   const records = new Map<string, SessionStore.Stored>()
+ * const layerTiny = Layer.sync(SessionStore, () => {
+ *   const records = new Map<string, Stored>()
  *   let writes = 0
  *   const live = (key: string) =>
  *     Effect.map(Clock.currentTimeMillis, (now) =>
  *       Option.filter(Option.fromNullable(records.get(key)), (stored) => stored.expiresAt > now))
  *   const put = (key: string, data: Uint8Array, expiresAt: number) => {
- *     const version = SessionStore.Version(`${Math.random()}/${++writes}`)
+ *     const version = Version(`${Math.random()}/${++writes}`)
  *     records.set(key, { data, version, expiresAt })
  *     return version
  *   }
- *   return SessionStore.SessionStore.of({
+ *   return SessionStore.of({
  *     load: live,
  *     insert: (key, data, expiresAt) =>
  *       Effect.map(live(key), Option.match({

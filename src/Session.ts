@@ -1,0 +1,421 @@
+/**
+ * The application's session: a typed handle that a handler asks for, and the
+ * Layer that gives it one.
+ *
+ * @since 0.1.0
+ */
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
+import type * as DateTime from "effect/DateTime"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { identity } from "effect/Function"
+import * as Layer from "effect/Layer"
+import type * as Option from "effect/Option"
+
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import type * as Types from "effect/Types"
+import * as Payload from "./handle/Payload.js"
+import { type CookieChange, RequestSession, type Settings } from "./handle/RequestSession.js"
+import { SessionHandle, timeout } from "./handle/SessionHandle.js"
+import * as SessionCookie from "./http/SessionCookie.js"
+import { KeyedTurns } from "./internal/turns.js"
+import * as Memory from "./layers/Memory.js"
+import * as PayloadCodec from "./schema/PayloadCodec.js"
+import * as SessionFormat from "./schema/SessionFormat.js"
+import { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionError } from "./SessionError.js"
+import { SessionStore } from "./SessionStore.js"
+
+/**
+ * The session of a request, for code that must not know its payload: log out,
+ * change the id at login, show when it ends.
+ *
+ * An application defines its own, typed session with `Session.Tag`:
+ *
+ * ```ts
+ * import { Session } from "effect-session"
+ * import { Effect, Schema } from "effect"
+ *
+ * class AppSession extends Session.Tag<AppSession>()("app/AppSession", {
+ *   userId: Schema.optional(Schema.String),
+ *   visits: Schema.optionalWith(Schema.Number, { default: () => 0 })
+ * }) {}
+ *
+ * const visit = Effect.gen(function*() {
+ *   const session = yield* AppSession
+ *   yield* session.update((s) => ({ ...s, visits: s.visits + 1 }))
+ *   return yield* session.get("visits")
+ * })
+ *
+ * const logout = Effect.gen(function*() {
+ *   const session = yield* Session
+ *   yield* session.destroy
+ * })
+ * ```
+ *
+ * Of two `set`s only the key being set is guarded: neither `set("b", f(a))` nor
+ * an `update` that closes over a value read earlier notices that `a` changed
+ * meanwhile. Read inside `update`, or use `transact`.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Session extends Context.Tag("effect-session/Session")<Session, Session.Any>() {
+  /**
+   * Defines a session: by its fields, each of them `Schema.optional` or with a
+   * default, so that an empty session is a value too; or by any schema and an
+   * `initial` value. Schemas must need no services and decode synchronously.
+   *
+   * The id is part of every store key: two tags never share a record.
+   *
+   * @since 0.1.0
+   */
+  static readonly Tag = <Self>(): Session.Define<Self> => define as unknown as Session.Define<Self> // one function behind two signatures
+}
+
+/**
+ * @since 0.1.0
+ */
+export declare namespace Session {
+  /**
+   * What every session can do, whatever its payload. The first use of any
+   * member loads the session; a request that uses none costs nothing.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export interface Any {
+    /** Whether there was no session at the first use; true again after `destroy`. */
+    readonly isNew: Effect.Effect<boolean, SessionError>
+    /** A name of the session that is safe to show and to log; none without a record. It survives `regenerate`. */
+    readonly ref: Effect.Effect<Option.Option<string>, SessionError>
+    /** When the session ends if it is not used; none without a record. */
+    readonly expiresAt: Effect.Effect<Option.Option<DateTime.Utc>, SessionError>
+    /** When the session began; none without a record. */
+    readonly createdAt: Effect.Effect<Option.Option<DateTime.Utc>, SessionError>
+    /**
+     * A new id for the same session, for login and every change of privilege.
+     * Takes effect with the commit, which ends the old id and restarts the
+     * absolute lifetime. On a new session there is nothing to do.
+     */
+    readonly regenerate: Effect.Effect<void, SessionError>
+    /**
+     * Ends the session at once: when it returns, the record is gone. What was
+     * recorded is dropped; a later write makes a new session.
+     */
+    readonly destroy: Effect.Effect<void, SessionError>
+    /** Commits what was recorded so far, to learn now whether it holds. */
+    readonly save: Effect.Effect<void, SessionError>
+    /** Drops what was recorded, forgets what was read, and loads again. */
+    readonly reload: Effect.Effect<void, SessionError>
+  }
+
+  /**
+   * A session with a payload.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export interface Handle<A> extends Any {
+    /** The present value, with this request's own changes in it. */
+    readonly value: Effect.Effect<A, SessionError>
+    /**
+     * Records a pure function. It runs again on a fresh value when somebody
+     * else has written meanwhile, so that no update is lost. One that returns
+     * its argument records nothing.
+     */
+    readonly update: (f: (value: A) => A) => Effect.Effect<void, SessionError>
+    /**
+     * Runs `f` on the value, commits, and answers what `f` said about the value
+     * that was really stored. For decisions that must hold: spend a coupon
+     * once, answer the new count.
+     */
+    readonly transact: <B>(f: (value: A) => readonly [B, A]) => Effect.Effect<B, SessionError>
+    /** Back to the initial value; the id and the lifetimes stay. */
+    readonly clear: Effect.Effect<void, SessionError>
+    /** Lifetimes of this session alone ("remember me"), with the next commit. */
+    readonly setLifetime: (lifetime: Lifetime) => Effect.Effect<void, SessionError>
+  }
+
+  /**
+   * A session defined by fields.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export interface StructHandle<A> extends Handle<A> {
+    /** One field of the present value. */
+    readonly get: <K extends keyof A>(key: K) => Effect.Effect<A[K], SessionError>
+    /**
+     * Sets one field. When this request has read the field and somebody else
+     * has changed it meanwhile, the commit fails with `Conflict` rather than
+     * overwrite; a field never read is the last writer's.
+     */
+    readonly set: <K extends keyof A>(key: K, value: A[K]) => Effect.Effect<void, SessionError>
+  }
+
+  /**
+   * Lifetimes of one session. `absoluteTimeout` counts from the commit.
+   * `persistent`: whether the cookie outlives the browser. What is left out
+   * stays as it was.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export interface Lifetime {
+    readonly idleTimeout?: Duration.DurationInput
+    readonly absoluteTimeout?: Duration.DurationInput
+    readonly persistent?: boolean
+  }
+
+  /**
+   * - `idleTimeout`: a session not used for so long ends; default 30 minutes. The
+   *   deadline moves with each write, and with a read once per tenth of it: a
+   *   session that is only read may end up to a tenth early, never late.
+   * - `absoluteTimeout`: a session ends after so long, used or not; default 24
+   *   hours. Whichever of the two is shorter ends it.
+   * - `persistent`: whether cookies outlive the browser; default false.
+   * - `cookie`: see `SessionCookie.Options`.
+   * - `codec`: how payloads become bytes; default `PayloadCodec.msgpack()`.
+   * - `onCorrupt`: what a request does whose record cannot be decoded: go on as
+   *   `"anonymous"` and log a warning (default), or `"fail"` with 500. The
+   *   record is left alone either way.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export interface Options {
+    readonly idleTimeout?: Duration.DurationInput
+    readonly absoluteTimeout?: Duration.DurationInput
+    readonly persistent?: boolean
+    readonly cookie?: SessionCookie.Options
+    readonly codec?: PayloadCodec.PayloadCodec
+    readonly onCorrupt?: "anonymous" | "fail"
+  }
+
+  /**
+   * One opened session: the handle, and what the edge does with it.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export interface Opened<H> {
+    readonly handle: H
+    /** Whether any member of the handle has been used. */
+    readonly isUsed: () => boolean
+    /**
+     * Commits what was recorded, or moves the deadline when that is due; once.
+     * Changes made later are written through.
+     */
+    readonly finish: Effect.Effect<void, SessionError>
+    /** Forgets what was recorded. */
+    readonly discard: () => void
+    /** What has to be done about the cookie by now. */
+    readonly cookie: () => CookieChange
+  }
+
+  /**
+   * What opens the sessions of one tag, as a requirement.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export interface Manager<in out Self> {
+    readonly "~self": Types.Invariant<Self>
+    /** The cookie's rules, for the edge. */
+    readonly cookie: SessionCookie.SessionCookie
+  }
+
+  /**
+   * What opens the sessions of one tag, as a service. The HTTP middleware uses
+   * it, and so can jobs, sockets and tests.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export interface ManagerOf<in out Self, A, H> extends Manager<Self> {
+    /** Opens the session of a cookie's value; without one a new session. No I/O: the first use loads. */
+    readonly open: (cookieValue?: string) => Opened<H>
+    /** Stores a new session and answers its cookie's value. */
+    readonly issue: (value: A) => Effect.Effect<Redacted.Redacted<string>, SessionError>
+  }
+
+  /**
+   * A field of a session: a schema without services, or a property of one.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export type PlainFields = {
+    readonly [key: PropertyKey]:
+      | Schema.Schema.AnyNoContext
+      | Schema.PropertySignature<
+        Schema.PropertySignature.Token,
+        any,
+        PropertyKey,
+        Schema.PropertySignature.Token,
+        any,
+        boolean,
+        never
+      >
+  }
+
+  /**
+   * Says in the compiler's message what a field lacks.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export type EmptyDecodes<I> = {} extends I ? unknown
+    : { readonly "every field needs Schema.optional or a default": never }
+
+  /**
+   * A session's tag: the service a handler asks for, and the Layers behind it.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export interface TagClass<Self, Id extends string, A, I, Init, H> extends Context.Tag<Self, H> {
+    new(_: never): Context.TagClassShape<Id, H>
+    readonly key: Id
+    readonly schema: Schema.Schema<A, I>
+    /** The service that opens this session; `layer` provides it. */
+    readonly Manager: Context.Tag<Manager<Self>, ManagerOf<Self, A, H>>
+    /** Sessions over the store of the context. Fails when an option is wrong. */
+    readonly layer: (options?: Options) => Layer.Layer<Manager<Self>, SessionConfigError, SessionStore>
+    /** `layer`, with options from the `ConfigProvider`. */
+    readonly layerConfig: (
+      options: Config.Config.Wrap<Options>
+    ) => Layer.Layer<Manager<Self>, SessionConfigError | ConfigError.ConfigError, SessionStore>
+    /**
+     * The real handle on a private memory store, for tests of handlers: new and
+     * empty, or with `initial` stored in it.
+     */
+    readonly layerTest: (initial?: Init) => Layer.Layer<Self | Session>
+  }
+
+  /**
+   * @since 0.1.0
+   * @category models
+   */
+  export interface Define<Self> {
+    <const Id extends string, Fields extends PlainFields>(
+      id: Id,
+      fields: Fields & EmptyDecodes<Schema.Struct.Encoded<Fields>>
+    ): TagClass<
+      Self,
+      Id,
+      Types.Simplify<Schema.Struct.Type<Fields>>,
+      Types.Simplify<Schema.Struct.Encoded<Fields>>,
+      Partial<Types.Simplify<Schema.Struct.Type<Fields>>>,
+      StructHandle<Types.Simplify<Schema.Struct.Type<Fields>>>
+    >
+    <const Id extends string, A, I>(
+      id: Id,
+      schema: Schema.Schema<A, I>,
+      options: { readonly initial: A }
+    ): TagClass<Self, Id, A, I, A, Handle<A>>
+  }
+}
+
+// ---------------------------------------------------------------------------
+// constructors
+// ---------------------------------------------------------------------------
+
+type AnyValue = Record<PropertyKey, unknown>
+
+const define = (
+  id: string,
+  definition: Schema.Struct.Fields | Schema.Schema<AnyValue>,
+  options?: { readonly initial: AnyValue }
+) => {
+  // PlainFields and the overload promise a schema without services
+  const schema = (
+    Schema.isSchema(definition) ? definition : Schema.Struct(definition as Schema.Struct.Fields)
+  ) as Schema.Schema<AnyValue>
+  const decodeEmpty = Schema.decodeUnknownSync(schema)
+  const initial = options === undefined ? () => decodeEmpty({}) : () => options.initial
+  const payload = Payload.make(schema, initial)
+  const Tag = Context.Tag(id)<unknown, Session.StructHandle<AnyValue>>()
+  const Manager = Context.GenericTag<Session.ManagerOf<unknown, AnyValue, Session.StructHandle<AnyValue>>>(`${id}/Manager`)
+  const make = (options?: Session.Options) => makeManager<AnyValue>(id, payload, options ?? {})
+
+  const layerTest = (value?: AnyValue) =>
+    Layer.effectContext(Effect.gen(function*() {
+      const manager = yield* make()
+      const cookie = value && (yield* manager.issue(options === undefined ? { ...initial(), ...value } : value))
+      const { handle } = manager.open(cookie && Redacted.value(cookie))
+      return Context.make(Tag, handle).pipe(Context.add(Session, handle))
+    })).pipe(Layer.provide(Memory.layer()), Layer.orDie) // the defaults are legal
+
+  return Object.assign(Tag, {
+    schema,
+    Manager,
+    layer: (options?: Session.Options) => Layer.effect(Manager, make(options)),
+    layerConfig: (options: Config.Config.Wrap<Session.Options>) =>
+      Layer.effect(Manager, Effect.flatMap(Config.unwrap(options), make)),
+    layerTest
+  })
+}
+
+const makeManager = Effect.fnUntraced(function*<A>(
+  tag: string,
+  payload: Payload.Payload<A>,
+  options: Session.Options
+) {
+  const store = yield* SessionStore
+  const cookie = yield* SessionCookie.make(options.cookie)
+  const settings = yield* Effect.try({
+    try: (): Settings<A> => {
+      payload.initial()
+      return {
+        store,
+        payload,
+        format: SessionFormat.native(tag, options.codec ?? PayloadCodec.msgpack()),
+        idleTimeout: timeout("idleTimeout", options.idleTimeout ?? "30 minutes"),
+        absoluteTimeout: timeout("absoluteTimeout", options.absoluteTimeout ?? "24 hours"),
+        persistent: options.persistent ?? false,
+        onCorrupt: options.onCorrupt ?? "anonymous",
+        turns: new KeyedTurns()
+      }
+    },
+    catch: (cause) =>
+      cause instanceof SessionConfigError ? cause : new SessionConfigError({
+        option: "fields",
+        message: `${tag}: an empty session does not decode; give every field Schema.optional or a default`,
+        cause
+      })
+  })
+  if (!cookie.secure) {
+    yield* Effect.logWarning(
+      `Session ${tag}: cookie.secure is false, so the cookie travels unencrypted. For development only.`
+    )
+  }
+  const open = (cookieValue?: string): Session.Opened<Session.StructHandle<A>> => {
+    const session = new RequestSession(settings, cookieValue)
+    return {
+      handle: new SessionHandle(session),
+      isUsed: () => session.used,
+      finish: session.finish,
+      discard: () => session.discard(),
+      cookie: () => session.cookie
+    }
+  }
+  const manager: Session.ManagerOf<unknown, A, Session.StructHandle<A>> = {
+    "~self": identity,
+    cookie,
+    open,
+    issue: (value) =>
+      Effect.suspend(() => {
+        const { cookie, handle } = open()
+        return Effect.map(
+          Effect.zipRight(handle.update(() => value), handle.save),
+          () => (cookie() as Extract<CookieChange, { _tag: "Set" }>).value // a new session always sets its cookie
+        )
+      })
+  }
+  return manager
+})

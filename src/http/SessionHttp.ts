@@ -1,0 +1,195 @@
+/**
+ * Sessions in every entry style of `@effect/platform`.
+ *
+ * | style | how |
+ * |---|---|
+ * | `HttpServer.serve`, `HttpRouter.use`, `app.pipe`, web handlers | `SessionHttp.middleware(AppSession)` |
+ * | `HttpLayerRouter` | `SessionHttp.layerRouter(AppSession).layer` |
+ * | `HttpApi` | `SessionHttp.layerApi(Sessions, AppSession)` |
+ *
+ * Whichever it is: a path that does not use the session costs nothing and gets
+ * neither `Set-Cookie` nor `Vary`. What a handler recorded is committed before
+ * the response head; when that fails, the error is the response. A handler
+ * that died or was interrupted has recorded nothing.
+ *
+ * Inside the platform's `cors`, not around it: that sets `Vary` anew.
+ *
+ * @since 0.1.0
+ */
+import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
+import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
+import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as FiberRef from "effect/FiberRef"
+import * as Layer from "effect/Layer"
+import { Session } from "../Session.js"
+import { attach, observe } from "./attach.js"
+
+/**
+ * A session's tag, as far as the edge needs it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface SessionTag<Self, A, H> extends Context.Tag<Self, H> {
+  readonly Manager: Context.Tag<Session.Manager<Self>, Session.ManagerOf<Self, A, H>>
+}
+
+/**
+ * `agnostic: false` leaves out the tag `Session`, for the second session of an
+ * app: only one of them can be `Session`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  readonly agnostic?: boolean
+}
+
+/**
+ * Gives `AppSession` and `Session` to an app: as the middleware of
+ * `HttpServer.serve`, in `HttpRouter.use`, in `app.pipe`, for web handlers.
+ *
+ * As the middleware of `HttpServer.serve` it stands outside the platform's
+ * error handling, and takes an unhandled error without a response of its own
+ * for a defect: what was recorded is dropped. Everywhere else a typed failure
+ * commits.
+ *
+ * ```ts
+ * import { HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
+ * import { Session, SessionHttp } from "effect-session"
+ * import { Effect, Schema } from "effect"
+ *
+ * class AppSession extends Session.Tag<AppSession>()("app/AppSession", {
+ *   visits: Schema.optionalWith(Schema.Number, { default: () => 0 })
+ * }) {}
+ *
+ * const app = HttpRouter.empty.pipe(
+ *   HttpRouter.get("/", Effect.gen(function*() {
+ *     const session = yield* AppSession
+ *     const visits = yield* session.transact((s) => [s.visits + 1, { ...s, visits: s.visits + 1 }])
+ *     return HttpServerResponse.text(`visit ${visits}`)
+ *   })),
+ *   HttpRouter.use(SessionHttp.middleware(AppSession)),
+ *   HttpServer.serve()
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category middleware
+ */
+export const middleware: {
+  <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>): <E, R>(
+    app: HttpApp.Default<E, R>
+  ) => HttpApp.Default<E, Exclude<R, Self | Session> | Session.Manager<Self>>
+  <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>, options: { readonly agnostic: false }): <E, R>(
+    app: HttpApp.Default<E, R>
+  ) => HttpApp.Default<E, Exclude<R, Self> | Session.Manager<Self>>
+} = <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>, options?: Options) => <E, R>(app: HttpApp.Default<E, R>) =>
+  Effect.flatMap(tag.Manager, (manager) => run(tag, manager, options?.agnostic ?? true, app))
+
+/**
+ * The middleware of `HttpLayerRouter`. Provide its `.layer` to the routes.
+ *
+ * @since 0.1.0
+ * @category middleware
+ */
+export const layerRouter = <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>): HttpLayerRouter.Middleware<{
+  provides: Self | Session
+  handles: never
+  error: never
+  requires: never
+  layerError: never
+  layerRequires: Session.Manager<Self>
+}> =>
+  HttpLayerRouter.middleware<{ provides: Self | Session }>()(
+    Effect.map(tag.Manager, (manager) => (app) => run(tag, manager, true, app))
+  )
+
+/**
+ * The Layer of an `HttpApiMiddleware.Tag` that provides a session, plain or
+ * with `security`. Name `SessionError` as its `failure`, and clients and
+ * OpenAPI know the errors.
+ *
+ * An HttpApi middleware provides one tag. Code that asks for `Session` takes
+ * `Effect.provideServiceEffect(Session, AppSession)`.
+ *
+ * ```ts
+ * import { HttpApiMiddleware } from "@effect/platform"
+ * import { Session, SessionError, SessionHttp } from "effect-session"
+ * import { Schema } from "effect"
+ *
+ * class AppSession extends Session.Tag<AppSession>()("app/AppSession", {
+ *   userId: Schema.optional(Schema.String)
+ * }) {}
+ *
+ * class Sessions extends HttpApiMiddleware.Tag<Sessions>()("app/Sessions", {
+ *   provides: AppSession,
+ *   failure: SessionError,
+ *   security: { session: SessionHttp.security() }
+ * }) {}
+ *
+ * const SessionsLive = SessionHttp.layerApi(Sessions, AppSession)
+ * ```
+ *
+ * @since 0.1.0
+ * @category middleware
+ */
+export const layerApi = <M, S, Self, A, H extends Session.Any>(
+  middleware: Context.Tag<M, S> & HttpApiMiddleware.TagClassAny & { readonly provides: Context.Tag<Self, H> },
+  tag: SessionTag<Self, A, H>
+): Layer.Layer<M, never, Session.Manager<Self>> =>
+  Layer.effect(
+    middleware as Context.Tag<M, S>, // TagClassAny is a tag too, of anything
+    Effect.map(tag.Manager, (manager) => {
+      const open = Effect.flatMap(
+        HttpServerRequest.HttpServerRequest,
+        (request) => Effect.map(attach(request, manager, false), ({ opened }) => opened.handle)
+      )
+      const service = HttpApiMiddleware.isSecurity(middleware)
+        ? Object.fromEntries(Object.keys(middleware.security).map((scheme) => [scheme, () => open]))
+        : open
+      return service as S // the service of a middleware that provides `tag`, plain or by scheme
+    })
+  )
+
+/**
+ * The session's cookie as a security scheme of an HttpApi, for OpenAPI's sake:
+ * the library reads the cookie by itself.
+ *
+ * @since 0.1.0
+ * @category security
+ */
+export const security = (cookieName = "__Host-id"): HttpApiSecurity.ApiKey =>
+  HttpApiSecurity.apiKey({ in: "cookie", key: cookieName })
+
+const run = <Self, A, H extends Session.Any, E, R>(
+  tag: SessionTag<Self, A, H>,
+  manager: Session.ManagerOf<Self, A, H>,
+  agnostic: boolean,
+  app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
+): Effect.Effect<
+  HttpServerResponse.HttpServerResponse,
+  E,
+  Exclude<R, Self | Session> | HttpServerRequest.HttpServerRequest
+> =>
+  Effect.withFiberRuntime((fiber) => {
+    const context = fiber.currentContext
+    const request = Context.unsafeGet(context, HttpServerRequest.HttpServerRequest)
+    return Effect.flatMap(attach(request, manager, agnostic), (attached) => {
+      const services = new Map(context.unsafeMap)
+      services.set(tag.key, attached.opened.handle)
+      if (agnostic) {
+        services.set(Session.key, attached.opened.handle)
+      }
+      return Effect.locally(observe(app, attached), FiberRef.currentContext, Context.unsafeMake(services)) as Effect.Effect<
+        HttpServerResponse.HttpServerResponse,
+        E,
+        Exclude<R, Self | Session> // locally does not know what the context holds
+      >
+    })
+  })

@@ -1,0 +1,203 @@
+/**
+ * Gives a request its session, and its response what the session owes it. The
+ * entry styles of SessionHttp stand on these two.
+ *
+ * @internal
+ */
+import * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpServerError from "@effect/platform/HttpServerError"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import type { CookieChange } from "../handle/RequestSession.js"
+import type { Session } from "../Session.js"
+import { SessionError, toResponse } from "../SessionError.js"
+import * as SessionCookie from "./SessionCookie.js"
+
+type Response = HttpServerResponse.HttpServerResponse
+
+type Manager<H> = Pick<Session.ManagerOf<unknown, unknown, H>, "cookie" | "open">
+
+/** A session attached to a request. */
+export interface Attached<H> {
+  readonly manager: Manager<H>
+  readonly opened: Session.Opened<H>
+  readonly agnostic: boolean
+  /** How the handler ended, where a wrapper around it could see that. */
+  outcome: "finished" | "died" | undefined
+}
+
+// on the request's own source object, which every `request.modify` keeps
+const attachedKey = Symbol.for("effect-session/http/attached")
+type Source = { [attachedKey]?: Array<Attached<unknown>> }
+
+/**
+ * Opens the request's session and sees to its response; once per request and
+ * manager.
+ */
+export const attach = <H>(
+  request: HttpServerRequest.HttpServerRequest,
+  manager: Manager<H>,
+  agnostic: boolean
+): Effect.Effect<Attached<H>> => {
+  const all = ((request.source as Source)[attachedKey] ??= [])
+  for (const other of all) {
+    if (other.manager === manager) {
+      return Effect.succeed(other as Attached<H>) // the manager is the same, so is its handle
+    }
+    if (other.manager.cookie.name === manager.cookie.name) {
+      return Effect.dieMessage(
+        `Two sessions of this request use the cookie "${manager.cookie.name}": give one of them another cookie.name`
+      )
+    }
+    if (other.agnostic && agnostic) {
+      return Effect.dieMessage(
+        "Two sessions of this request provide the tag Session: pass { agnostic: false } to one of the middlewares"
+      )
+    }
+  }
+  const presented = SessionCookie.read(manager.cookie.name, request.headers.cookie)
+  const attached: Attached<H> = {
+    manager,
+    agnostic,
+    // duplicates are nobody's id, but a cookie that a logout has to clear
+    opened: manager.open(presented._tag === "Absent" ? undefined : presented._tag === "Found" ? presented.value : ""),
+    outcome: undefined
+  }
+  all.push(attached)
+  const hooked = Effect.as(before(attached), attached)
+  return presented._tag === "Duplicate"
+    ? Effect.zipRight(Effect.logDebug("Session: more than one cookie of its name, all of them ignored"), hooked)
+    : hooked
+}
+
+/** Sees how the handler ends; a failure of the typed kind is an end like any other. */
+export const observe = <A, E, R, H>(app: Effect.Effect<A, E, R>, attached: Attached<H>): Effect.Effect<A, E, R> =>
+  Effect.matchCauseEffect(app, {
+    onSuccess: (value) => {
+      attached.outcome = "finished"
+      return Effect.succeed(value)
+    },
+    onFailure: (cause) => {
+      attached.outcome = isDead(cause) ? "died" : "finished"
+      return Effect.failCause(cause)
+    }
+  })
+
+const isDead = (cause: Cause.Cause<unknown>): boolean => {
+  for (const defect of Cause.defects(cause)) {
+    if (!HttpServerResponse.isServerResponse(defect)) {
+      return true
+    }
+  }
+  return Cause.isInterrupted(cause)
+}
+
+/**
+ * Runs before the response head. It looks at the response before the hooks
+ * that stand already, and works after them: the platform's `cors` sets `Vary`
+ * in its own.
+ */
+const before = <H>(attached: Attached<H>): Effect.Effect<void> =>
+  FiberRef.update(HttpApp.currentPreResponseHandlers, (previous) =>
+    Option.some<HttpApp.PreResponseHandler>((request, response) => {
+      attached.outcome ??= deadResponses.has(response) ? "died" : "finished"
+      return previous._tag === "None"
+        ? respond(attached, response)
+        : Effect.flatMap(previous.value(request, response), (response) => respond(attached, response))
+    }))
+
+// what the platform answers for a defect and for an interruption, where no
+// wrapper of ours stands between it and the handler
+const deadResponses: ReadonlySet<Response> = new Set(
+  [Cause.die("defect"), Cause.interrupt(FiberId.none), Cause.interrupt(HttpServerError.clientAbortFiberId)].map(
+    (cause) => Effect.runSync(HttpServerError.causeResponse(cause))[0]
+  )
+)
+
+const respond = <H>({ manager, opened, outcome }: Attached<H>, response: Response): Effect.Effect<Response> => {
+  const used = opened.isUsed()
+  if (!used || outcome === "died") {
+    opened.discard()
+    return used ? decorate(manager.cookie, opened.cookie(), response) : Effect.succeed(response)
+  }
+  return Effect.matchCauseEffect(opened.finish, {
+    onSuccess: () => decorate(manager.cookie, opened.cookie(), response),
+    onFailure: (cause) =>
+      Effect.flatMap(failed(cause, response), (response) => decorate(manager.cookie, opened.cookie(), response))
+  })
+}
+
+/** The answer in place of one whose commit failed: others' headers and cookies stay. */
+const failed = (cause: Cause.Cause<SessionError>, response: Response): Effect.Effect<Response> => {
+  const error = Cause.failureOption(cause)
+  const answer = error._tag === "Some" ? toResponse(error.value) : HttpServerResponse.empty({ status: 500 })
+  const headers: Record<string, string> = {}
+  for (const [name, value] of Object.entries(response.headers)) {
+    if (!name.startsWith("content-") && name !== "etag" && name !== "cache-control") {
+      headers[name] = value
+    }
+  }
+  const replaced = answer.pipe(HttpServerResponse.setHeaders(headers), HttpServerResponse.mergeCookies(response.cookies))
+  return error._tag === "Some"
+    ? Effect.succeed(replaced)
+    : Effect.as(Effect.logError("Session: the commit died", cause), replaced)
+}
+
+const decorate = (
+  cookie: SessionCookie.SessionCookie,
+  change: CookieChange,
+  response: Response
+): Effect.Effect<Response> => {
+  const varied = HttpServerResponse.setHeader(response, "vary", varyOf(response.headers.vary))
+  if (change._tag === "Keep") {
+    return Effect.succeed(varied)
+  }
+  const uncached = HttpServerResponse.setHeader(varied, "cache-control", "no-store")
+  return Effect.clockWith((clock) =>
+    Effect.succeed(
+      HttpServerResponse.unsafeSetCookie(
+        uncached,
+        cookie.name,
+        change._tag === "Set" ? Redacted.value(change.value) : "",
+        {
+          httpOnly: true,
+          secure: cookie.secure,
+          sameSite: cookie.sameSite,
+          path: cookie.path,
+          ...(cookie.domain === undefined ? {} : { domain: cookie.domain }),
+          ...(cookie.partitioned ? { partitioned: true } : {}),
+          ...lifetimeOf(change, clock.unsafeCurrentTimeMillis())
+        }
+      )
+    )
+  )
+}
+
+// browsers keep no cookie for longer (RFC 6265bis, section 5.5)
+const maxAgeSeconds = 400 * 24 * 60 * 60
+
+const lifetimeOf = (change: CookieChange, now: number) => {
+  if (change._tag === "Clear") {
+    return { maxAge: Duration.zero, expires: new Date(0) }
+  }
+  if (change._tag === "Keep" || change.expiresAt._tag === "None") {
+    return {}
+  }
+  const seconds = Math.min(maxAgeSeconds, Math.max(0, Math.ceil((change.expiresAt.value - now) / 1000)))
+  return { maxAge: Duration.seconds(seconds), expires: new Date(now + seconds * 1000) }
+}
+
+const varyOf = (vary: string | undefined): string => {
+  if (vary === undefined || vary.trim() === "") {
+    return "Cookie"
+  }
+  const names = vary.toLowerCase().split(",").map((name) => name.trim())
+  return names.includes("*") || names.includes("cookie") ? vary : `${vary}, Cookie`
+}
