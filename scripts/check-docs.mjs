@@ -40,7 +40,11 @@ fs.writeFileSync(
     compilerOptions: {
       noUnusedLocals: false,
       noUnusedParameters: false,
-      paths: { "effect-session": [path.join(root, "src/index.ts")], "effect-session/*": [path.join(root, "src/*.ts")] }
+      paths: {
+        "effect-session": [path.join(root, "src/index.ts")],
+        "effect-session/testing": [path.join(root, "src/testing/StoreLaws.ts")],
+        "effect-session/*": [path.join(root, "src/*.ts")]
+      }
     },
     include: ["*.ts"]
   })

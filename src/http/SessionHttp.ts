@@ -140,18 +140,21 @@ export const layerRouter = <Self, A, H extends Session.Any>(tag: SessionTag<Self
  * @category middleware
  */
 export const layerApi = <M, S, Self, A, H extends Session.Any>(
-  middleware: Context.Tag<M, S> & HttpApiMiddleware.TagClassAny & { readonly provides: Context.Tag<Self, H> },
+  middleware: Context.Tag<M, S> & {
+    readonly [HttpApiMiddleware.TypeId]: HttpApiMiddleware.TypeId
+    readonly provides: Context.Tag<Self, H>
+  },
   tag: SessionTag<Self, A, H>
 ): Layer.Layer<M, never, Session.Manager<Self>> =>
   Layer.effect(
-    middleware as Context.Tag<M, S>, // TagClassAny is a tag too, of anything
+    middleware,
     Effect.map(tag.Manager, (manager) => {
       const open = Effect.flatMap(
         HttpServerRequest.HttpServerRequest,
         (request) => Effect.map(attach(request, manager, false), ({ opened }) => opened.handle)
       )
-      const service = HttpApiMiddleware.isSecurity(middleware)
-        ? Object.fromEntries(Object.keys(middleware.security).map((scheme) => [scheme, () => open]))
+      const service = "security" in middleware
+        ? Object.fromEntries(Object.keys(middleware.security as object).map((scheme) => [scheme, () => open]))
         : open
       return service as S // the service of a middleware that provides `tag`, plain or by scheme
     })
