@@ -1,0 +1,75 @@
+// Packs the library, installs it into a scratch project without any driver, and
+// there compiles and runs the README's first example, from login to logout.
+import { execFileSync, spawn } from "node:child_process"
+import assert from "node:assert/strict"
+import * as fs from "node:fs"
+import * as net from "node:net"
+import * as os from "node:os"
+import * as path from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
+const scratch = fs.mkdtempSync(path.join(os.tmpdir(), "effect-session-package-"))
+const run = (command, args, cwd = scratch) => execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] })
+
+const freePort = () =>
+  new Promise((resolve) => {
+    const server = net.createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address()
+      server.close(() => resolve(port))
+    })
+  })
+
+const untilUp = async (url) => {
+  for (let i = 0; i < 100; i++) {
+    try {
+      return await fetch(url)
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+  throw new Error("the example does not listen")
+}
+
+try {
+  const tarball = run("npm", ["pack", "--silent", "--pack-destination", scratch], root).trim().split("\n").pop()
+  const { devDependencies: dev } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
+  const needed = ["effect", "@effect/platform", "@effect/platform-node", "@effect/cluster", "@effect/rpc", "@effect/workflow", "@effect/experimental", "@effect/sql", "@types/node", "typescript"]
+  fs.writeFileSync(
+    path.join(scratch, "package.json"),
+    JSON.stringify({
+      private: true,
+      type: "module",
+      dependencies: { "effect-session": `file:${tarball}`, ...Object.fromEntries(needed.map((name) => [name, dev[name]])) }
+    })
+  )
+  run("npm", ["install", "--no-audit", "--no-fund", "--silent"])
+  assert(!fs.existsSync(path.join(scratch, "node_modules/ioredis")), "a driver was installed")
+
+  const port = await freePort()
+  const example = /^```ts\n([\s\S]*?)^```/m.exec(fs.readFileSync(path.join(root, "README.md"), "utf8"))[1]
+  fs.writeFileSync(path.join(scratch, "example.ts"), example.replace("port: 3000", `port: ${port}`))
+  run("npx", ["tsc", "--strict", "--exactOptionalPropertyTypes", "--target", "es2022", "--lib", "es2023,dom", "--module", "nodenext", "--types", "node", "--skipLibCheck", "example.ts"])
+
+  const server = spawn(process.execPath, ["example.js"], { cwd: scratch, stdio: ["ignore", "ignore", "inherit"] })
+  try {
+    const url = (name) => `http://127.0.0.1:${port}/${name}`
+    assert.equal(await (await untilUp(url("me"))).text(), "nobody")
+    const login = await fetch(url("login"), { method: "POST" })
+    const cookie = login.headers.get("set-cookie").split(";")[0]
+    const me = async () => (await fetch(url("me"), { headers: { cookie } })).text()
+    assert.equal(await me(), "ada")
+    await fetch(url("logout"), { method: "POST", headers: { cookie } })
+    assert.equal(await me(), "nobody")
+  } finally {
+    server.kill()
+  }
+
+  const redis = await import("node:child_process").then(({ spawnSync }) =>
+    spawnSync(process.execPath, ["--input-type=module", "-e", "await import('effect-session/layers/Redis')"], { cwd: scratch, encoding: "utf8" }))
+  assert.notEqual(redis.status, 0)
+  assert.match(redis.stderr, /npm install ioredis/)
+  console.log("package: packed, installed without drivers, compiled, and signed in and out")
+} finally {
+  fs.rmSync(scratch, { recursive: true, force: true })
+}
