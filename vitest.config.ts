@@ -7,6 +7,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^effect-session$/, replacement: `${src}/index.ts` },
+      { find: /^effect-session\/testing$/, replacement: `${src}/testing/StoreLaws.ts` },
       { find: /^effect-session\/(.+)$/, replacement: `${src}/$1.ts` }
     ]
   },

@@ -1,0 +1,342 @@
+import { describe, expect, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import { Redis as Client } from "ioredis"
+import { randomUUID } from "node:crypto"
+import { once } from "node:events"
+import * as net from "node:net"
+import { inspect } from "node:util"
+import * as Redis from "../../src/layers/Redis.js"
+import type { SessionStoreError } from "../../src/SessionStore.js"
+import { SessionStore, Version } from "../../src/SessionStore.js"
+import { canStart, startRedis } from "../backends.js"
+
+/** A client with the options that the documentation of `layerClient` asks for. */
+const clientAt = (url: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => new Client(url, { maxRetriesPerRequest: 0, commandTimeout: 2000, connectTimeout: 2000 })),
+    (client) => Effect.promise(() => client.quit())
+  )
+
+/** A server of the test's own, to be counted, filled, killed or frozen. */
+const server = (...args: ReadonlyArray<string>) =>
+  Effect.acquireRelease(
+    Effect.promise(() => startRedis({ args })),
+    (server) => Effect.promise(() => server.stop())
+  )
+
+/** Stands between, to do something else with each reply than to pass it on. */
+const proxyTo = (port: number) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.promise(async () => {
+        const sockets = new Set<net.Socket>()
+        const pass = (reply: Buffer, socket: net.Socket): unknown => socket.write(reply)
+        const state = { onReply: pass }
+        const proxy = net.createServer((socket) => {
+          const redis = net.connect(port, "127.0.0.1")
+          socket.pipe(redis).on("data", (reply) => state.onReply(reply, socket))
+          for (const end of [socket, redis]) sockets.add(end.on("error", () => {}))
+        })
+        await once(proxy.listen(0, "127.0.0.1"), "listening")
+        return { proxy, sockets, state }
+      }),
+      ({ proxy, sockets }) =>
+        Effect.sync(() => {
+          proxy.close()
+          for (const socket of sockets) socket.destroy()
+        })
+    ),
+    ({ proxy, state }) => ({
+      // It listens on a port.
+      url: `redis://127.0.0.1:${(proxy.address() as net.AddressInfo).port}`,
+      onReply: (onReply: typeof state.onReply) => {
+        state.onReply = onReply
+      }
+    })
+  )
+
+const storeAt = (url: string, options?: Redis.Options) => Redis.make({ url, timeout: "500 millis", ...options })
+
+const bytes = (text: string) => Buffer.from(text)
+const data = bytes("the-data-of-a-session")
+const soon = () => Date.now() + 60_000
+
+const insert = (store: SessionStore["Type"], key: string) =>
+  Effect.map(store.insert(key, data, soon()), Option.getOrThrow)
+
+const reasonOf = <A>(effect: Effect.Effect<A, SessionStoreError>) => Effect.map(Effect.flip(effect), (e) => e.reason)
+
+const inspectAll = (value: unknown) => inspect(value, { showHidden: true, depth: 10 })
+
+const recovered = (store: SessionStore["Type"], key = "any") =>
+  Effect.retry(store.load(key), Schedule.spaced("50 millis").pipe(Schedule.upTo("4 seconds")))
+
+describe.skipIf(!canStart("redis"))("Redis", () => {
+  it.scopedLive("a client brought along: binary data, keys under the prefix, and it stays open", () =>
+    Effect.gen(function*() {
+      const { url } = yield* server()
+      const client = yield* clientAt(url)
+      const all = Uint8Array.from({ length: 256 }, (_, i) => i)
+      const found = yield* Effect.gen(function*() {
+        const store = yield* SessionStore
+        yield* store.insert("key", all.subarray(3), soon())
+        return Option.getOrThrow(yield* store.load("key"))
+      }).pipe(Effect.provide(Redis.layerClient({ client, prefix: "mine:" })))
+      expect([...found.data]).toEqual([...all.subarray(3)])
+      expect(yield* Effect.promise(() => client.keys("*"))).toEqual(["mine:key"])
+    }))
+
+  it.scopedLive("each operation is one command, and a lost script costs one more", () =>
+    Effect.gen(function*() {
+      const { url } = yield* server()
+      const store = yield* storeAt(url)
+      const admin = yield* clientAt(url)
+      const commands = Effect.gen(function*() {
+        const stats = yield* Effect.promise(() => admin.info("commandstats"))
+        yield* Effect.promise(() => admin.config("RESETSTAT"))
+        const calls = [...stats.matchAll(/cmdstat_(eval|evalsha|hgetall|script\S*):calls=(\d+)/g)]
+        return calls.map(([, name, calls]) => `${name} ${calls}`).sort()
+      })
+      const round = (key: string) =>
+        Effect.gen(function*() {
+          const version = yield* insert(store, key)
+          yield* store.replace(key, version, data, soon())
+          const current = Option.getOrThrow(yield* store.load(key))
+          expect(yield* store.touch(key, current, soon())).toBe(true)
+          expect(yield* store.remove(key)).toBe(true)
+        })
+      yield* round("first")
+      yield* commands
+      yield* round("second")
+      expect(yield* commands).toEqual(["evalsha 4", "hgetall 1"])
+      yield* Effect.promise(() => admin.script("FLUSH"))
+      yield* commands
+      yield* round("third")
+      expect(yield* commands).toEqual(["eval 4", "evalsha 4", "hgetall 1"])
+    }))
+
+  it.scopedLive("the server's TTL is the deadline and a minute, moved by replace and touch", () =>
+    Effect.gen(function*() {
+      const { url } = yield* server()
+      const store = yield* storeAt(url)
+      const admin = yield* clientAt(url)
+      const left = Effect.promise(() => admin.pttl("session:key"))
+      const near = (seconds: number) => (millis: number) => {
+        expect(millis).toBeLessThanOrEqual(seconds * 1000 + 61_000)
+        expect(millis).toBeGreaterThan(seconds * 1000 + 50_000)
+      }
+      const inSeconds = (seconds: number) => Date.now() + seconds * 1000 + 0.5
+      const version = Option.getOrThrow(yield* store.insert("key", data, inSeconds(1000)))
+      near(1000)(yield* left)
+      yield* store.replace("key", version, data, inSeconds(2000))
+      near(2000)(yield* left)
+      const current = Option.getOrThrow(yield* store.load("key"))
+      yield* store.touch("key", current, inSeconds(500))
+      near(500)(yield* left)
+    }))
+
+  it.scopedLive("out of memory: writes are rejected, load and remove work", () =>
+    Effect.gen(function*() {
+      const { url } = yield* server()
+      const store = yield* storeAt(url)
+      const admin = yield* clientAt(url)
+      const version = yield* insert(store, "key")
+      yield* Effect.promise(() => admin.config("SET", "maxmemory", "1"))
+      expect(yield* reasonOf(store.insert("other", data, soon()))).toBe("Rejected")
+      expect(yield* reasonOf(store.replace("key", version, data, soon()))).toBe("Rejected")
+      const current = Option.getOrThrow(yield* store.load("key"))
+      expect(current.version).toBe(version)
+      expect(yield* store.remove("key", version)).toBe(true)
+    }))
+
+  it.scopedLive("a replica and a client without rights: rejected", () =>
+    Effect.gen(function*() {
+      const { url } = yield* server()
+      const admin = yield* clientAt(url)
+      const store = yield* storeAt(url)
+      yield* Effect.promise(() => admin.replicaof("127.0.0.1", 1))
+      expect(yield* reasonOf(store.insert("key", data, soon()))).toBe("Rejected")
+      yield* Effect.promise(() => admin.replicaof("NO", "ONE"))
+      yield* recovered(store)
+      yield* Effect.promise(() => admin.acl("SETUSER", "weak", "on", ">pw", "~*", "+info", "+ping", "+client", "+hello"))
+      const weak = yield* storeAt(url, { url: url.replace("//", "//weak:pw@") })
+      expect(yield* reasonOf(weak.load("key"))).toBe("Rejected")
+    }))
+
+  it.scopedLive("a wrong password: rejected, and in no error", () =>
+    Effect.gen(function*() {
+      const { url } = yield* server("--requirepass", "right-password")
+      const store = yield* storeAt(url.replace("//", "//:wrong-password@"))
+      const error = yield* Effect.flip(store.load("key"))
+      expect(error.reason).toBe("Rejected")
+      expect(inspectAll(error.cause)).toContain("WRONGPASS")
+      expect(inspectAll(error)).not.toContain("wrong-password")
+    }))
+
+  it.scopedLive("what others keep there is corrupt, and stays as it is", () =>
+    Effect.gen(function*() {
+      const { url } = yield* server()
+      const store = yield* storeAt(url)
+      const admin = yield* clientAt(url)
+      yield* Effect.promise(async () => {
+        await admin.set("session:text", "text")
+        await admin.rpush("session:list", "item")
+        await admin.hset("session:hash", { field: "value" })
+        await admin.hset("session:torn", { version: "v", expiresAt: "later", data: "d" })
+      })
+      const dump = (key: string) => Effect.promise(() => admin.dumpBuffer(`session:${key}`))
+      for (const key of ["text", "list", "hash", "torn"]) {
+        const before = yield* dump(key)
+        const current = { data, version: Version("v"), expiresAt: soon() }
+        expect(yield* reasonOf(store.load(key))).toBe("Corrupt")
+        expect(yield* reasonOf(store.insert(key, data, soon()))).toBe("Corrupt")
+        expect(yield* reasonOf(store.replace(key, Version("v"), data, soon()))).toBe("Corrupt")
+        expect(yield* reasonOf(store.touch(key, current, soon()))).toBe("Corrupt")
+        expect(yield* reasonOf(store.remove(key))).toBe("Corrupt")
+        expect(yield* dump(key)).toEqual(before)
+      }
+    }))
+
+  it.scopedLive("a killed server: unavailable at once, and well again with the server", () =>
+    Effect.gen(function*() {
+      const redis = yield* server()
+      // So long that a test that waits for it fails.
+      const store = yield* storeAt(redis.url, { timeout: "1 minute" })
+      yield* insert(store, "key")
+      yield* Effect.promise(() => redis.kill("SIGSTOP"))
+      const inFlight = yield* Effect.fork(Effect.flip(store.insert("other", data, soon())))
+      yield* Effect.sleep("50 millis")
+      yield* Effect.promise(() => redis.kill())
+      expect((yield* inFlight).reason).toBe("Unavailable")
+      const error = yield* Effect.flip(store.load("key"))
+      expect(error.reason).toBe("Unavailable")
+      yield* Effect.sleep("100 millis")
+      expect(inspect((yield* Effect.flip(store.load("key"))).cause)).toContain("ECONNREFUSED")
+      yield* Effect.promise(() => redis.restart())
+      expect(yield* recovered(store)).toEqual(Option.none())
+      expect(yield* store.load("other")).toEqual(Option.none())
+    }))
+
+  it.scopedLive("a server that is down at the start: the Layer is built, and recovers", () =>
+    Effect.gen(function*() {
+      const redis = yield* server()
+      yield* Effect.promise(() => redis.kill())
+      const store = yield* storeAt(redis.url)
+      expect(yield* reasonOf(store.load("key"))).toBe("Unavailable")
+      yield* Effect.promise(() => redis.restart())
+      yield* recovered(store)
+      yield* insert(store, "key")
+    }))
+
+  it.scopedLive("a frozen server: every request ends in time, no reply is mistaken, and it recovers", () =>
+    Effect.gen(function*() {
+      const redis = yield* server()
+      const store = yield* storeAt(redis.url)
+      const keys = Array.from({ length: 100 }, (_, i) => `key-${i}`)
+      const loadAll = (pause: number) =>
+        Effect.forEach(keys, (key, i) =>
+          store.load(key).pipe(
+            Effect.map((stored) => ({ key, found: Option.getOrThrow(stored).data.toString() })),
+            Effect.either,
+            Effect.timed,
+            Effect.delay(i * pause)
+          ), { concurrency: "unbounded" })
+      yield* Effect.forEach(keys, (key) => store.insert(key, bytes(key), soon()), { concurrency: "unbounded" })
+      yield* Effect.promise(() => redis.kill("SIGSTOP"))
+      // Some go out, some queue behind them, some come while it reconnects, some after the thaw.
+      const loading = yield* Effect.fork(loadAll(20))
+      yield* Effect.sleep("1500 millis")
+      yield* Effect.promise(() => redis.kill("SIGCONT"))
+      const ended = yield* loading
+      expect(ended.filter(([took]) => Duration.toMillis(took) > 1000)).toEqual([])
+      const [first] = ended.map(([, result]) => Either.flip(result))
+      expect(first).toMatchObject({ right: { reason: "Timeout" } })
+      yield* recovered(store)
+      const answers = [...ended, ...yield* loadAll(0)].flatMap(([, result]) => Either.isRight(result) ? [result.right] : [])
+      expect(answers.length).toBeGreaterThanOrEqual(keys.length)
+      expect(answers.filter(({ found, key }) => found !== key)).toEqual([])
+    }))
+
+  it.scopedLive("a connection that went silent is replaced", () =>
+    Effect.gen(function*() {
+      const { port } = yield* server()
+      const proxy = yield* proxyTo(port)
+      const store = yield* storeAt(proxy.url)
+      yield* insert(store, "key")
+      proxy.onReply(() => {})
+      expect(yield* reasonOf(store.load("key"))).toBe("Timeout")
+      proxy.onReply((reply, socket) => socket.write(reply))
+      yield* recovered(store)
+    }))
+
+  it.scopedLive("a write whose reply is lost fails, was done, and is not sent again", () =>
+    Effect.gen(function*() {
+      const { port, url } = yield* server()
+      const proxy = yield* proxyTo(port)
+      const store = yield* storeAt(proxy.url)
+      yield* insert(store, "key")
+      const admin = yield* clientAt(url)
+      yield* Effect.promise(() => admin.config("RESETSTAT"))
+      proxy.onReply((_, socket) => socket.destroy())
+      expect(yield* reasonOf(store.insert("other", data, soon()))).toBe("Unavailable")
+      proxy.onReply((reply, socket) => socket.write(reply))
+      expect(Option.getOrThrow(yield* recovered(store, "other")).data).toEqual(data)
+      expect(yield* Effect.promise(() => admin.info("commandstats"))).toMatch(/cmdstat_evalsha:calls=1,/)
+    }))
+
+  it.scopedLive("releasing does not wait for a dead server", () =>
+    Effect.gen(function*() {
+      const redis = yield* server()
+      yield* Effect.scoped(Effect.gen(function*() {
+        yield* storeAt(redis.url)
+        yield* Effect.promise(() => redis.kill("SIGSTOP"))
+      }))
+      yield* Effect.promise(() => redis.kill())
+      yield* Effect.scoped(storeAt(redis.url))
+    }))
+
+  it.scopedLive("an error holds nothing of the session", () =>
+    Effect.gen(function*() {
+      const { url } = yield* server("--rename-command", "EVALSHA", "", "--rename-command", "HGETALL", "")
+      const store = yield* storeAt(url)
+      const key = randomUUID()
+      const operations: ReadonlyArray<Effect.Effect<unknown, SessionStoreError>> = [
+        store.insert(key, data, soon()),
+        store.load(key),
+        store.remove(key)
+      ]
+      for (const operation of operations) {
+        const error = yield* Effect.flip(operation)
+        const shown = inspectAll(error) + inspectAll(error.cause)
+        expect(shown).toContain("unknown command")
+        expect(shown).not.toContain(key)
+        expect(shown).not.toContain(data.toString())
+        expect(shown).not.toContain(inspect(data).slice(8, 40))
+      }
+    }))
+})
+
+describe("Redis options", () => {
+  it.effect.each(["not a url", "http://:a-secret@localhost", "redis://:a-secret@local host"])("refuses %s", (url) =>
+    Effect.gen(function*() {
+      for (const given of [url, Redacted.make(url)]) {
+        const exit = yield* Effect.exit(Layer.build(Redis.layer({ url: given })).pipe(Effect.scoped))
+        expect(Exit.isFailure(exit)).toBe(true)
+        expect(inspectAll(exit)).toContain("SessionConfigError")
+        expect(inspectAll(exit)).not.toContain("a-secret")
+      }
+    }))
+
+  it.effect.each([0, Infinity])("refuses a timeout of %s", (timeout) =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Effect.scoped(Redis.make({ timeout })))
+      expect(error.option).toBe("timeout")
+    }))
+})
