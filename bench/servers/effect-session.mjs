@@ -1,0 +1,38 @@
+import { HttpRouter, HttpServerResponse } from "@effect/platform"
+import { NodeHttpServer } from "@effect/platform-node"
+import { Effect, ManagedRuntime } from "effect"
+import { withoutTracer } from "../lib/effect.mjs"
+import { listen } from "../lib/listen.mjs"
+import { payload } from "../lib/payload.mjs"
+import { BenchSession, layer, withSession } from "../lib/session.mjs"
+
+const runtime = ManagedRuntime.make(layer())
+
+const serve = async (app) => listen(await runtime.runPromise(withoutTracer(NodeHttpServer.makeHandler(app))))
+
+const bare = () => {
+  let count = 0
+  return HttpRouter.empty.pipe(
+    HttpRouter.get("/", Effect.sync(() => HttpServerResponse.unsafeJson({ count: ++count })))
+  )
+}
+
+const withSessions = () =>
+  HttpRouter.empty.pipe(
+    HttpRouter.get("/login", Effect.gen(function*() {
+      const session = yield* BenchSession
+      yield* session.update(() => payload)
+      return HttpServerResponse.unsafeJson({})
+    })),
+    HttpRouter.get("/", Effect.gen(function*() {
+      const session = yield* BenchSession
+      yield* session.update((state) => ({ ...state, count: state.count + 1 }))
+      return HttpServerResponse.unsafeJson({ count: yield* session.get("count") })
+    })),
+    HttpRouter.use(withSession)
+  )
+
+export const start = async () => ({
+  bare: await serve(bare()),
+  session: await serve(withSessions())
+})
