@@ -1,4 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -93,6 +95,17 @@ describe.skipIf(!canStart("redis"))("Redis", () => {
       expect(yield* Effect.promise(() => client.keys("*"))).toEqual(["mine:key"])
     }))
 
+  it.scopedLive("options from Config", () =>
+    Effect.gen(function*() {
+      const { url } = yield* server()
+      const client = yield* clientAt(url)
+      yield* Effect.flatMap(SessionStore, (store) => insert(store, "key")).pipe(
+        Effect.provide(Redis.layerConfig({ url: Config.redacted("URL"), prefix: Config.string("PREFIX") })),
+        Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["URL", url], ["PREFIX", "app:"]])))
+      )
+      expect(yield* Effect.promise(() => client.keys("*"))).toEqual(["app:key"])
+    }))
+
   it.scopedLive("each operation is one command, and a lost script costs one more", () =>
     Effect.gen(function*() {
       const { url } = yield* server()
@@ -165,7 +178,9 @@ describe.skipIf(!canStart("redis"))("Redis", () => {
       expect(yield* reasonOf(store.insert("key", data, soon()))).toBe("Rejected")
       yield* Effect.promise(() => admin.replicaof("NO", "ONE"))
       yield* recovered(store)
-      yield* Effect.promise(() => admin.acl("SETUSER", "weak", "on", ">pw", "~*", "+info", "+ping", "+client", "+hello"))
+      yield* Effect.promise(() =>
+        admin.acl("SETUSER", "weak", "on", ">pw", "~*", "+info", "+ping", "+client", "+hello")
+      )
       const weak = yield* storeAt(url, { url: url.replace("//", "//weak:pw@") })
       expect(yield* reasonOf(weak.load("key"))).toBe("Rejected")
     }))
@@ -259,7 +274,9 @@ describe.skipIf(!canStart("redis"))("Redis", () => {
       const [first] = ended.map(([, result]) => Either.flip(result))
       expect(first).toMatchObject({ right: { reason: "Timeout" } })
       yield* recovered(store)
-      const answers = [...ended, ...yield* loadAll(0)].flatMap(([, result]) => Either.isRight(result) ? [result.right] : [])
+      const answers = [...ended, ...yield* loadAll(0)].flatMap(([, result]) =>
+        Either.isRight(result) ? [result.right] : []
+      )
       expect(answers.length).toBeGreaterThanOrEqual(keys.length)
       expect(answers.filter(({ found, key }) => found !== key)).toEqual([])
     }))
@@ -324,15 +341,18 @@ describe.skipIf(!canStart("redis"))("Redis", () => {
 })
 
 describe("Redis options", () => {
-  it.effect.each(["not a url", "http://:a-secret@localhost", "redis://:a-secret@local host"])("refuses %s", (url) =>
-    Effect.gen(function*() {
-      for (const given of [url, Redacted.make(url)]) {
-        const exit = yield* Effect.exit(Layer.build(Redis.layer({ url: given })).pipe(Effect.scoped))
-        expect(Exit.isFailure(exit)).toBe(true)
-        expect(inspectAll(exit)).toContain("SessionConfigError")
-        expect(inspectAll(exit)).not.toContain("a-secret")
-      }
-    }))
+  it.effect.each(["not a url", "http://:a-secret@localhost", "redis://:a-secret@local host"])(
+    "refuses %s",
+    (url) =>
+      Effect.gen(function*() {
+        for (const given of [url, Redacted.make(url)]) {
+          const exit = yield* Effect.exit(Layer.build(Redis.layer({ url: given })).pipe(Effect.scoped))
+          expect(Exit.isFailure(exit)).toBe(true)
+          expect(inspectAll(exit)).toContain("SessionConfigError")
+          expect(inspectAll(exit)).not.toContain("a-secret")
+        }
+      })
+  )
 
   it.effect.each([0, Infinity])("refuses a timeout of %s", (timeout) =>
     Effect.gen(function*() {
