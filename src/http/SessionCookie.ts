@@ -86,14 +86,20 @@ export const make = (options: Options = {}): Either.Either<SessionCookie, Sessio
   }
   if (name.startsWith("__Host-")) {
     if (!secure || !hostOnly) {
-      return wrong("name", "starts with __Host-, which browsers refuse without secure, with a domain, or with a path other than /")
+      return wrong(
+        "name",
+        "starts with __Host-, which browsers refuse without secure, with a domain, or with a path other than /"
+      )
     }
   } else if (name.startsWith("__Secure-") || name.startsWith("__Http-")) {
     if (!secure) {
       return wrong("name", "has a prefix that browsers refuse without cookie.secure: leave the prefix out")
     }
   } else if (almostPrefix.test(name)) {
-    return wrong("name", "is almost one of the prefixes __Host-, __Secure- and __Http-, and protects nothing: spell it exactly")
+    return wrong(
+      "name",
+      "is almost one of the prefixes __Host-, __Secure- and __Http-, and protects nothing: spell it exactly"
+    )
   }
   return Either.right({ name, secure, domain, path, sameSite, partitioned })
 }
@@ -134,7 +140,9 @@ export const read = (name: string, header: string | undefined): Presented => {
     while (header.charCodeAt(start) === 0x20 && start < end) {
       start++
     }
-    if (header.startsWith(name, start) && header.charCodeAt(start + name.length) === 0x3d && start + name.length < end) {
+    if (
+      header.startsWith(name, start) && header.charCodeAt(start + name.length) === 0x3d && start + name.length < end
+    ) {
       if (found !== undefined) {
         return duplicate
       }

@@ -16,7 +16,7 @@
  *
  * @since 0.1.0
  */
-import * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
+import type * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
 import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
 import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
@@ -89,8 +89,10 @@ export const middleware: {
   <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>, options: { readonly agnostic: false }): <E, R>(
     app: HttpApp.Default<E, R>
   ) => HttpApp.Default<E, Exclude<R, Self> | Session.Manager<Self>>
-} = <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>, options?: Options) => <E, R>(app: HttpApp.Default<E, R>) =>
-  Effect.flatMap(tag.Manager, (manager) => run(tag, manager, options?.agnostic ?? true, app))
+} =
+  <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>, options?: Options) =>
+  <E, R>(app: HttpApp.Default<E, R>) =>
+    Effect.flatMap(tag.Manager, (manager) => run(tag, manager, options?.agnostic ?? true, app))
 
 /**
  * The middleware of `HttpLayerRouter`. Provide its `.layer` to the routes.
@@ -189,7 +191,11 @@ const run = <Self, A, H extends Session.Any, E, R>(
       if (agnostic) {
         services.set(Session.key, attached.opened.handle)
       }
-      return Effect.locally(observe(app, attached), FiberRef.currentContext, Context.unsafeMake(services)) as Effect.Effect<
+      return Effect.locally(
+        observe(app, attached),
+        FiberRef.currentContext,
+        Context.unsafeMake(services)
+      ) as Effect.Effect<
         HttpServerResponse.HttpServerResponse,
         E,
         Exclude<R, Self | Session> // locally does not know what the context holds

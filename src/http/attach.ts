@@ -6,7 +6,7 @@
  */
 import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServerError from "@effect/platform/HttpServerError"
-import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
+import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -17,7 +17,8 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { CookieChange } from "../handle/RequestSession.js"
 import type { Session } from "../Session.js"
-import { SessionError, toResponse } from "../SessionError.js"
+import type { SessionError } from "../SessionError.js"
+import { toResponse } from "../SessionError.js"
 import * as SessionCookie from "./SessionCookie.js"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -96,7 +97,7 @@ const isDead = (cause: Cause.Cause<unknown>): boolean => {
       return true
     }
   }
-  return Cause.isInterrupted(cause)
+  return Cause.isInterruptedOnly(cause) // a failure interrupts its sibling fibers too
 }
 
 /**
@@ -105,13 +106,16 @@ const isDead = (cause: Cause.Cause<unknown>): boolean => {
  * in its own.
  */
 const before = <H>(attached: Attached<H>): Effect.Effect<void> =>
-  FiberRef.update(HttpApp.currentPreResponseHandlers, (previous) =>
-    Option.some<HttpApp.PreResponseHandler>((request, response) => {
-      attached.outcome ??= deadResponses.has(response) ? "died" : "finished"
-      return previous._tag === "None"
-        ? respond(attached, response)
-        : Effect.flatMap(previous.value(request, response), (response) => respond(attached, response))
-    }))
+  FiberRef.update(
+    HttpApp.currentPreResponseHandlers,
+    (previous) =>
+      Option.some<HttpApp.PreResponseHandler>((request, response) => {
+        attached.outcome ??= deadResponses.has(response) ? "died" : "finished"
+        return previous._tag === "None"
+          ? respond(attached, response)
+          : Effect.flatMap(previous.value(request, response), (response) => respond(attached, response))
+      })
+  )
 
 // what the platform answers for a defect and for an interruption, where no
 // wrapper of ours stands between it and the handler
@@ -144,7 +148,10 @@ const failed = (cause: Cause.Cause<SessionError>, response: Response): Effect.Ef
       headers[name] = value
     }
   }
-  const replaced = answer.pipe(HttpServerResponse.setHeaders(headers), HttpServerResponse.mergeCookies(response.cookies))
+  const replaced = answer.pipe(
+    HttpServerResponse.setHeaders(headers),
+    HttpServerResponse.mergeCookies(response.cookies)
+  )
   return error._tag === "Some"
     ? Effect.succeed(replaced)
     : Effect.as(Effect.logError("Session: the commit died", cause), replaced)
