@@ -5,7 +5,7 @@
  * Windows.
  *
  * ```ts
- * import { SessionStoreFileSystem } from "effect-session"
+ * import * as SessionStoreFileSystem from "effect-session/layers/FileSystem"
  *
  * const Store = SessionStoreFileSystem.layer({ directory: "/var/lib/app/sessions" })
  * ```
@@ -81,15 +81,16 @@ export interface Options {
   readonly maxBytes?: number | undefined
   /**
    * Whether a write is answered only once it is on the disk; true by default.
-   * Without, writes are two to ten times as fast, a crash of the process still
-   * harms nothing, but after a power failure the last writes may be undone,
-   * logouts included, and a record may be `Corrupt`.
+   * Without, a write takes about half the time, and a crash of the process still
+   * harms nothing; but after a power failure the last writes may be undone,
+   * logouts included, and records may be `Corrupt`.
    */
   readonly durable?: boolean | undefined
   /**
    * How often expired records are removed: 10 minutes by default, jittered, at
-   * least one second. `Duration.infinity` leaves it to your own call of
-   * `SessionSweeper`, in one process of many for instance.
+   * least one second. A sweep opens every record, which takes about 0.2 ms each.
+   * `Duration.infinity` leaves it to your own call of `SessionSweeper`, in one
+   * process of many for instance.
    */
   readonly sweepInterval?: Duration.DurationInput | undefined
 }

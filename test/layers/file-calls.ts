@@ -40,16 +40,18 @@ export interface Stopped {
   readonly resume: () => void
 }
 
-/**
- * Stops the caller before its call number `step`, counted from 1, and lets all
- * later calls pass. The caller must be alone until then.
- */
-export const stopAt = (step: number): Promise<Stopped> =>
+/** Stops the caller before the first such call, and lets all later calls pass. */
+export const stopWhen = (matches: (name: string, args: ReadonlyArray<any>) => boolean): Promise<Stopped> =>
   new Promise((resolve) => {
-    let calls = 0
-    hook = (name, _args, proceed) => {
-      if (++calls < step) return proceed()
+    hook = (name, args, proceed) => {
+      if (!matches(name, args)) return proceed()
       hook = undefined
       resolve({ name, resume: proceed })
     }
   })
+
+/** Stops it before its call number `step`, counted from 1. The caller must be alone until then. */
+export const stopAt = (step: number): Promise<Stopped> => {
+  let calls = 0
+  return stopWhen(() => ++calls === step)
+}
