@@ -19,7 +19,7 @@ import * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
 import * as Payload from "./handle/Payload.js"
 import { type CookieChange, RequestSession, type Settings } from "./handle/RequestSession.js"
-import { SessionHandle, timeout } from "./handle/SessionHandle.js"
+import { OpenedSession, timeout } from "./handle/SessionHandle.js"
 import * as SessionCookie from "./http/SessionCookie.js"
 import { KeyedTurns } from "./internal/turns.js"
 import * as Memory from "./layers/Memory.js"
@@ -214,7 +214,7 @@ export declare namespace Session {
     /** Forgets what was recorded. */
     readonly discard: () => void
     /** What has to be done about the cookie by now. */
-    readonly cookie: () => CookieChange
+    readonly cookie: CookieChange
   }
 
   /**
@@ -394,26 +394,18 @@ const makeManager = Effect.fnUntraced(function*<A>(
       `Session ${tag}: cookie.secure is false, so the cookie travels unencrypted. For development only.`
     )
   }
-  const open = (cookieValue?: string): Session.Opened<Session.StructHandle<A>> => {
-    const session = new RequestSession(settings, cookieValue)
-    return {
-      handle: new SessionHandle(session),
-      isUsed: () => session.used,
-      finish: session.finish,
-      discard: () => session.discard(),
-      cookie: () => session.cookie
-    }
-  }
+  const open = (cookieValue?: string): Session.Opened<Session.StructHandle<A>> =>
+    new OpenedSession(new RequestSession(settings, cookieValue))
   const manager: Session.ManagerOf<unknown, A, Session.StructHandle<A>> = {
     "~self": identity,
     cookie,
     open,
     issue: (value) =>
       Effect.suspend(() => {
-        const { cookie, handle } = open()
+        const opened = open()
         return Effect.map(
-          Effect.zipRight(handle.update(() => value), handle.save),
-          () => (cookie() as Extract<CookieChange, { _tag: "Set" }>).value // a new session always sets its cookie
+          Effect.zipRight(opened.handle.update(() => value), opened.handle.save),
+          () => (opened.cookie as Extract<CookieChange, { _tag: "Set" }>).value // a new session always sets its cookie
         )
       })
   }

@@ -9,7 +9,7 @@ import type { Session } from "../Session.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import type { SessionError } from "../SessionError.js"
 import type { Lifetime } from "./Log.js"
-import type { RequestSession } from "./RequestSession.js"
+import type { CookieChange, RequestSession } from "./RequestSession.js"
 
 type Result<A> = Effect.Effect<A, SessionError>
 
@@ -65,6 +65,30 @@ export class SessionHandle<A> implements Session.StructHandle<A> {
   }
   get reload() {
     return this.#session.reload
+  }
+}
+
+/** What the edge holds: the handle, and the end of the request. */
+export class OpenedSession<A> implements Session.Opened<Session.StructHandle<A>> {
+  readonly #session: RequestSession<A>
+  readonly handle: SessionHandle<A>
+
+  constructor(session: RequestSession<A>) {
+    this.#session = session
+    this.handle = new SessionHandle(session)
+  }
+
+  isUsed(): boolean {
+    return this.#session.used
+  }
+  get finish(): Result<void> {
+    return this.#session.finish
+  }
+  discard(): void {
+    this.#session.discard()
+  }
+  get cookie(): CookieChange {
+    return this.#session.cookie
   }
 }
 

@@ -24,10 +24,10 @@ import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as FiberRef from "effect/FiberRef"
 import * as Layer from "effect/Layer"
+import { inContext, withCurrentFiber } from "../internal/fiber.js"
 import { Session } from "../Session.js"
-import { attach, observe } from "./attach.js"
+import { attach, ended } from "./attach.js"
 
 /**
  * A session's tag, as far as the edge needs it.
@@ -91,8 +91,7 @@ export const middleware: {
   ) => HttpApp.Default<E, Exclude<R, Self> | Session.Manager<Self>>
 } =
   <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>, options?: Options) =>
-  <E, R>(app: HttpApp.Default<E, R>) =>
-    Effect.flatMap(tag.Manager, (manager) => run(tag, manager, options?.agnostic ?? true, app))
+  <E, R>(app: HttpApp.Default<E, R>) => run(tag, undefined, options?.agnostic ?? true, app)
 
 /**
  * The middleware of `HttpLayerRouter`. Provide its `.layer` to the routes.
@@ -151,10 +150,10 @@ export const layerApi = <M, S, Self, A, H extends Session.Any>(
   Layer.effect(
     middleware,
     Effect.map(tag.Manager, (manager) => {
-      const open = Effect.flatMap(
-        HttpServerRequest.HttpServerRequest,
-        (request) => Effect.map(attach(request, manager, false), ({ opened }) => opened.handle)
-      )
+      const open = withCurrentFiber((fiber) => {
+        const request = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
+        return Effect.succeed(attach(fiber, request, manager, false).opened.handle)
+      })
       const service = "security" in middleware
         ? Object.fromEntries(Object.keys(middleware.security as object).map((scheme) => [scheme, () => open]))
         : open
@@ -172,9 +171,10 @@ export const layerApi = <M, S, Self, A, H extends Session.Any>(
 export const security = (cookieName = "__Host-id"): HttpApiSecurity.ApiKey =>
   HttpApiSecurity.apiKey({ in: "cookie", key: cookieName })
 
+/** Runs an app with its session; the manager is the context's, unless a Layer has found it already. */
 const run = <Self, A, H extends Session.Any, E, R>(
   tag: SessionTag<Self, A, H>,
-  manager: Session.ManagerOf<Self, A, H>,
+  known: Session.ManagerOf<Self, A, H> | undefined,
   agnostic: boolean,
   app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
 ): Effect.Effect<
@@ -182,23 +182,14 @@ const run = <Self, A, H extends Session.Any, E, R>(
   E,
   Exclude<R, Self | Session> | HttpServerRequest.HttpServerRequest
 > =>
-  Effect.withFiberRuntime((fiber) => {
+  withCurrentFiber((fiber) => {
     const context = fiber.currentContext
-    const request = Context.unsafeGet(context, HttpServerRequest.HttpServerRequest)
-    return Effect.flatMap(attach(request, manager, agnostic), (attached) => {
-      const services = new Map(context.unsafeMap)
-      services.set(tag.key, attached.opened.handle)
-      if (agnostic) {
-        services.set(Session.key, attached.opened.handle)
-      }
-      return Effect.locally(
-        observe(app, attached),
-        FiberRef.currentContext,
-        Context.unsafeMake(services)
-      ) as Effect.Effect<
-        HttpServerResponse.HttpServerResponse,
-        E,
-        Exclude<R, Self | Session> // locally does not know what the context holds
-      >
-    })
+    const manager = known ?? Context.unsafeGet(context, tag.Manager)
+    const attached = attach(fiber, Context.unsafeGet(context, HttpServerRequest.HttpServerRequest), manager, agnostic)
+    const services = new Map(context.unsafeMap)
+    services.set(tag.key, attached.opened.handle)
+    if (agnostic) {
+      services.set(Session.key, attached.opened.handle)
+    }
+    return inContext(fiber, Context.unsafeMake(services), app, (cause) => ended(attached, cause))
   })

@@ -12,10 +12,10 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
-import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { CookieChange } from "../handle/RequestSession.js"
+import type { CurrentFiber } from "../internal/fiber.js"
 import type { Session } from "../Session.js"
 import type { SessionError } from "../SessionError.js"
 import { toResponse } from "../SessionError.js"
@@ -30,6 +30,8 @@ export interface Attached<H> {
   readonly manager: Manager<H>
   readonly opened: Session.Opened<H>
   readonly agnostic: boolean
+  /** More than one cookie of the name came. */
+  readonly duplicate: boolean
   /** How the handler ended, where a wrapper around it could see that. */
   outcome: "finished" | "died" | undefined
 }
@@ -40,25 +42,26 @@ type Source = { [attachedKey]?: Array<Attached<unknown>> }
 
 /**
  * Opens the request's session and sees to its response; once per request and
- * manager.
+ * manager. Throws on what only a programmer can mend: it becomes a defect.
  */
 export const attach = <H>(
+  fiber: CurrentFiber,
   request: HttpServerRequest.HttpServerRequest,
   manager: Manager<H>,
   agnostic: boolean
-): Effect.Effect<Attached<H>> => {
+): Attached<H> => {
   const all = ((request.source as Source)[attachedKey] ??= [])
   for (const other of all) {
     if (other.manager === manager) {
-      return Effect.succeed(other as Attached<H>) // the manager is the same, so is its handle
+      return other as Attached<H> // the manager is the same, so is its handle
     }
     if (other.manager.cookie.name === manager.cookie.name) {
-      return Effect.dieMessage(
+      throw new Error(
         `Two sessions of this request use the cookie "${manager.cookie.name}": give one of them another cookie.name`
       )
     }
     if (other.agnostic && agnostic) {
-      return Effect.dieMessage(
+      throw new Error(
         "Two sessions of this request provide the tag Session: pass { agnostic: false } to one of the middlewares"
       )
     }
@@ -69,27 +72,18 @@ export const attach = <H>(
     agnostic,
     // duplicates are nobody's id, but a cookie that a logout has to clear
     opened: manager.open(presented._tag === "Absent" ? undefined : presented._tag === "Found" ? presented.value : ""),
+    duplicate: presented._tag === "Duplicate",
     outcome: undefined
   }
   all.push(attached)
-  const hooked = Effect.as(before(attached), attached)
-  return presented._tag === "Duplicate"
-    ? Effect.zipRight(Effect.logDebug("Session: more than one cookie of its name, all of them ignored"), hooked)
-    : hooked
+  hook(fiber, attached)
+  return attached
 }
 
-/** Sees how the handler ends; a failure of the typed kind is an end like any other. */
-export const observe = <A, E, R, H>(app: Effect.Effect<A, E, R>, attached: Attached<H>): Effect.Effect<A, E, R> =>
-  Effect.matchCauseEffect(app, {
-    onSuccess: (value) => {
-      attached.outcome = "finished"
-      return Effect.succeed(value)
-    },
-    onFailure: (cause) => {
-      attached.outcome = isDead(cause) ? "died" : "finished"
-      return Effect.failCause(cause)
-    }
-  })
+/** Notes how the handler ended; a failure of the typed kind is an end like any other. */
+export const ended = <H>(attached: Attached<H>, cause: Cause.Cause<unknown> | undefined): void => {
+  attached.outcome = cause !== undefined && isDead(cause) ? "died" : "finished"
+}
 
 const isDead = (cause: Cause.Cause<unknown>): boolean => {
   for (const defect of Cause.defects(cause)) {
@@ -105,17 +99,18 @@ const isDead = (cause: Cause.Cause<unknown>): boolean => {
  * that stand already, and works after them: the platform's `cors` sets `Vary`
  * in its own.
  */
-const before = <H>(attached: Attached<H>): Effect.Effect<void> =>
-  FiberRef.update(
+const hook = <H>(fiber: CurrentFiber, attached: Attached<H>): void => {
+  const previous = fiber.getFiberRef(HttpApp.currentPreResponseHandlers)
+  fiber.setFiberRef(
     HttpApp.currentPreResponseHandlers,
-    (previous) =>
-      Option.some<HttpApp.PreResponseHandler>((request, response) => {
-        attached.outcome ??= deadResponses.has(response) ? "died" : "finished"
-        return previous._tag === "None"
-          ? respond(attached, response)
-          : Effect.flatMap(previous.value(request, response), (response) => respond(attached, response))
-      })
+    Option.some<HttpApp.PreResponseHandler>((request, response) => {
+      attached.outcome ??= deadResponses.has(response) ? "died" : "finished"
+      return previous._tag === "None"
+        ? respond(attached, response)
+        : Effect.flatMap(previous.value(request, response), (response) => respond(attached, response))
+    })
   )
+}
 
 // what the platform answers for a defect and for an interruption, where no
 // wrapper of ours stands between it and the handler
@@ -125,17 +120,21 @@ const deadResponses: ReadonlySet<Response> = new Set(
   )
 )
 
-const respond = <H>({ manager, opened, outcome }: Attached<H>, response: Response): Effect.Effect<Response> => {
+const respond = <H>(attached: Attached<H>, response: Response): Effect.Effect<Response> => {
+  const { manager, opened, outcome } = attached
   const used = opened.isUsed()
   if (!used || outcome === "died") {
     opened.discard()
-    return used ? decorate(manager.cookie, opened.cookie(), response) : Effect.succeed(response)
+    return used ? decorate(manager.cookie, opened.cookie, response) : Effect.succeed(response)
   }
-  return Effect.matchCauseEffect(opened.finish, {
-    onSuccess: () => decorate(manager.cookie, opened.cookie(), response),
+  const finished = Effect.matchCauseEffect(opened.finish, {
+    onSuccess: () => decorate(manager.cookie, opened.cookie, response),
     onFailure: (cause) =>
-      Effect.flatMap(failed(cause, response), (response) => decorate(manager.cookie, opened.cookie(), response))
+      Effect.flatMap(failed(cause, response), (response) => decorate(manager.cookie, opened.cookie, response))
   })
+  return attached.duplicate
+    ? Effect.zipRight(Effect.logDebug("Session: more than one cookie of its name came, all of them ignored"), finished)
+    : finished
 }
 
 /** The answer in place of one whose commit failed: others' headers and cookies stay. */

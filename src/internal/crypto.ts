@@ -6,9 +6,8 @@
  */
 import * as crypto from "node:crypto"
 
-/** SHA-256 of the parts, one after the other. */
-export const sha256 = (...parts: ReadonlyArray<Uint8Array>): Buffer =>
-  crypto.hash("sha256", parts.length === 1 ? parts[0]! : Buffer.concat(parts), "buffer")
+/** SHA-256. */
+export const sha256 = (data: Uint8Array): Buffer => crypto.hash("sha256", data, "buffer")
 
 const pool = Buffer.allocUnsafeSlow(4096)
 let used = pool.length

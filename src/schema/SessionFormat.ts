@@ -107,18 +107,11 @@ export interface SessionFormat {
  * @category constructors
  */
 export const native = (tag: string, codec: PayloadCodec): SessionFormat => {
-  const keyPrefix = Buffer.from(`${tag}\u0000`)
-  const refPrefix = Buffer.from(`${tag}\u0001`)
-  const idOf = (secret: Buffer): NativeId => new NativeId(secret, keyPrefix, refPrefix)
+  const hashed = { key: prefixed(tag, 0), ref: prefixed(tag, 1) }
+  const idOf = (secret: Buffer): NativeId => new NativeId(secret, hashed)
   return {
-    parse: (value) => {
-      if (value.length !== idLength) {
-        return Option.none()
-      }
-      const secret = Buffer.from(value, "base64url")
-      // decoding skips what it does not know: only the canonical spelling comes back the same
-      return secret.toString("base64url") === value ? Option.some(idOf(secret)) : Option.none()
-    },
+    parse: (value) =>
+      canonicalId.test(value) ? Option.some(idOf(Buffer.from(value, "base64url"))) : Option.none(),
     make: Effect.sync(() => idOf(randomBytes(selectorSize + verifierSize))),
     reissue: (id) =>
       Effect.sync(() =>
@@ -133,21 +126,33 @@ export const native = (tag: string, codec: PayloadCodec): SessionFormat => {
 
 const selectorSize = 16
 const verifierSize = 24
-const idLength = 54
+
+// 40 bytes; the last character holds four bits of padding, zero in the one canonical spelling
+const canonicalId = /^[A-Za-z0-9_-]{53}[AQgw]$/
+
+/** SHA-256 input that begins with the tag and a domain byte; the selector is filled in. */
+const prefixed = (tag: string, domain: number): Buffer =>
+  Buffer.concat([Buffer.from(tag), Buffer.from([domain]), Buffer.alloc(selectorSize)])
+
+const hashOf = (input: Buffer, secret: Buffer): Buffer => {
+  secret.copy(input, input.length - selectorSize, 0, selectorSize)
+  return sha256(input)
+}
+
 const proofSize = 32
 const tokenSize = 8
 const timeSize = 6
 
 class NativeId implements SessionId {
   readonly #secret: Buffer
-  readonly #refPrefix: Buffer
+  readonly #hashed: { readonly ref: Buffer }
   readonly key: string
   readonly proof: Uint8Array
 
-  constructor(secret: Buffer, keyPrefix: Buffer, refPrefix: Buffer) {
+  constructor(secret: Buffer, hashed: { readonly key: Buffer; readonly ref: Buffer }) {
     this.#secret = secret
-    this.#refPrefix = refPrefix
-    this.key = sha256(keyPrefix, secret.subarray(0, selectorSize)).toString("hex")
+    this.#hashed = hashed
+    this.key = hashOf(hashed.key, secret).toString("hex")
     this.proof = sha256(secret.subarray(selectorSize))
   }
 
@@ -156,7 +161,7 @@ class NativeId implements SessionId {
   }
 
   get ref(): string {
-    return sha256(this.#refPrefix, this.#secret.subarray(0, selectorSize)).toString("base64url").slice(0, 22)
+    return hashOf(this.#hashed.ref, this.#secret).toString("base64url").slice(0, 22)
   }
 
   toString(): string {

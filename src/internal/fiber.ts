@@ -1,0 +1,48 @@
+/**
+ * What reaches into Effect's fibers, all of it: the hot path of a request.
+ * `Effect.locally` and `FiberRef.update` do the same for five times as much
+ * (docs/design.md has the figures).
+ *
+ * @internal
+ */
+import type * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+
+/** The fiber that runs us, which may set its own refs. */
+export interface CurrentFiber extends Fiber.RuntimeFiber<unknown, unknown> {
+  readonly setFiberRef: <A>(fiberRef: FiberRef.FiberRef<A>, value: A) => void
+}
+
+/** Runs what `make` answers, given the current fiber. */
+export const withCurrentFiber = <A, E, R>(
+  make: (fiber: CurrentFiber) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime<A, E, R>((fiber) =>
+    make(fiber as unknown as CurrentFiber) // the runtime's own class; its interface leaves the setter out
+  )
+
+/** Runs `effect` in `context`, tells how it ended, and goes back to the context before. */
+export const inContext = <A, E, R>(
+  fiber: CurrentFiber,
+  context: Context.Context<never>,
+  effect: Effect.Effect<A, E, R>,
+  onEnd: (cause: Cause.Cause<E> | undefined) => void
+): Effect.Effect<A, E> => {
+  const outer = fiber.currentContext
+  fiber.setFiberRef(FiberRef.currentContext, context)
+  return Effect.matchCauseEffect(effect as Effect.Effect<A, E>, { // `context` has what R asks for
+    onSuccess: (value) => {
+      fiber.setFiberRef(FiberRef.currentContext, outer)
+      onEnd(undefined)
+      return Effect.succeed(value)
+    },
+    onFailure: (cause) => {
+      fiber.setFiberRef(FiberRef.currentContext, outer)
+      onEnd(cause)
+      return Effect.failCause(cause)
+    }
+  })
+}
