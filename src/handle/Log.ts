@@ -50,6 +50,12 @@ export const draftOf = <A>(value: A, extras: Extras): Draft<A> => ({
   guards: undefined
 })
 
+/** What the draft is now: the draft itself goes on changing. */
+export const snapshot = <A>(draft: Draft<A>): Draft<A> => ({
+  ...draft,
+  guards: draft.guards && new Map(draft.guards)
+})
+
 /** Whether the draft asks for a write, given the value it started from. */
 export const isChanged = <A>(draft: Draft<A>, base: { readonly value: A; readonly extras: Extras }): boolean =>
   draft.value !== base.value || draft.extras !== base.extras || draft.lifetime !== undefined || draft.regenerate

@@ -75,10 +75,14 @@ interface Work<A> {
   /** Names this commit in the record, to be recognised when a reply was lost. */
   readonly token: Uint8Array
   readonly startedAt: number
+  /** What the next attempt replaces. The handle keeps its own until the commit is done. */
+  base: Base<A> | undefined
   draft: Log.Draft<A> | undefined
   nextId: SessionId | undefined
   queued: boolean
   retries: number
+  /** No attempt is left, but what became of the last one is still to be found out. */
+  exhausted: boolean
   inserts: number
   /** A write without an answer that may still be applied to this base. */
   uncertain: { readonly error: SessionStoreError; readonly base: Base<A> } | undefined
@@ -163,26 +167,28 @@ export class RequestSession<A> {
   }
 
   transact<B>(f: (value: A) => readonly [B, A]): Result<B> {
-    return this.use(() => this.exclusively(Effect.suspend(() => {
-      const draft = this.draft!
-      let [result, value] = f(draft.value)
-      if (value === draft.value && !this.hasWrites) {
-        return Effect.succeed(result)
-      }
-      const entry: Log.Entry<A> = {
-        _tag: "Update",
-        f: (fresh) => {
-          ;[result, value] = f(fresh)
-          return value
+    return this.use(() =>
+      this.exclusively(Effect.suspend(() => {
+        const draft = this.draft!
+        let [result, value] = f(draft.value)
+        if (value === draft.value && !this.hasWrites) {
+          return Effect.succeed(result)
         }
-      }
-      return Effect.map(this.commit(entry, { ...draft, value }), () => result)
-    })))
+        const entry: Log.Entry<A> = {
+          _tag: "Update",
+          f: (fresh) => {
+            ;[result, value] = f(fresh)
+            return value
+          }
+        }
+        return Effect.map(this.commit(entry, { ...draft, value }), () => result)
+      }))
+    )
   }
 
   get clear(): Result<void> {
     return this.use(() => {
-      if (this.status === "current") {
+      if (this.status !== "new") {
         return this.record({ _tag: "Clear", initial: this.settings.payload.initial() })
       }
       return this.hasWrites ? this.record({ _tag: "Clear", initial: this.origin!.value }) : Effect.void
@@ -207,29 +213,35 @@ export class RequestSession<A> {
   }
 
   get reload(): Result<void> {
-    return this.use(() => this.exclusively(Effect.suspend(() => {
+    return Effect.suspend(() => this.loaded ? this.exclusively(this.loadAgain) : this.use(() => Effect.void))
+  }
+
+  private get loadAgain(): Result<void> {
+    return Effect.suspend(() => {
       this.entries = []
       this.forgetReads()
       this.rebase()
       return this.status !== "current"
         ? Effect.void
         : Effect.map(this.find, (found) => found._tag === "Current" ? this.adopt(found.base) : this.vanish(found))
-    })))
+    })
   }
 
   get destroy(): Result<void> {
-    return this.use(() => this.exclusively(Effect.suspend(() => {
-      switch (this.status) {
-        case "current":
-          return this.remove(0, 0)
-        case "ended":
-          return Effect.fail(SessionError.conflict("Gone"))
-        case "gone":
-          return this.superseded ? Effect.fail(SessionError.conflict("Gone")) : this.emptied
-        case "new": // what is not there, or not ours, needs no removal
-          return this.emptied
-      }
-    })))
+    return this.use(() =>
+      this.exclusively(Effect.suspend(() => {
+        switch (this.status) {
+          case "current":
+            return this.remove(this.base!, 0, 0)
+          case "ended":
+            return Effect.fail(SessionError.conflict("Gone"))
+          case "gone":
+            return this.superseded ? Effect.fail(SessionError.conflict("Gone")) : this.emptied
+          case "new": // what is not there, or not ours, needs no removal
+            return this.emptied
+        }
+      }))
+    )
   }
 
   // -------------------------------------------------------------------------
@@ -260,20 +272,17 @@ export class RequestSession<A> {
         this.finished = true
         return this.touch
       }
-      return Effect.matchEffect(this.commit(), {
-        onFailure: (error) => {
-          this.finished = true
-          return Effect.fail(error)
-        },
-        onSuccess: () => this.finishNow // a forked fiber may have recorded something meanwhile
-      })
+      return Effect.zipRight(
+        Effect.onError(this.commit(), () => Effect.sync(() => this.discard())),
+        this.finishNow // a forked fiber may have recorded something meanwhile
+      )
     })
   }
 
-  /** Forgets what was recorded: the handler died or was interrupted. */
+  /** Forgets what was recorded: the handler died or was interrupted, or its commit failed. */
   discard(): void {
     this.finished = true
-    this.entries = []
+    this.entries = this.entries.filter((entry) => !Log.isWrite(entry))
     if (this.loaded) {
       this.rebase()
     }
@@ -438,6 +447,9 @@ export class RequestSession<A> {
     if (this.spent !== undefined) {
       return Effect.fail(this.spent)
     }
+    if (this.finished) {
+      return this.exclusively(this.commit(entry)) // written through, or not kept
+    }
     if (value !== undefined) {
       this.draft!.value = value
     } else if (Log.apply(this.settings.payload, this.draft!, entry) !== undefined) {
@@ -445,23 +457,11 @@ export class RequestSession<A> {
     }
     this.entries.push(entry)
     this.readKeys = undefined
-    return this.finished ? this.exclusively(this.writeThrough) : Effect.void
+    return Effect.void
   }
 
   private get hasWrites(): boolean {
     return this.entries.some(Log.isWrite)
-  }
-
-  /** A change that cannot be stored now is not kept for later. */
-  private get writeThrough(): Result<void> {
-    return Effect.suspend(() => {
-      const taken = this.entries.length
-      return Effect.tapError(this.commit(), () =>
-        Effect.sync(() => {
-          this.entries.splice(0, taken)
-          this.rebase()
-        }))
-    })
   }
 
   /** Folds what is still pending over the present origin. */
@@ -476,7 +476,7 @@ export class RequestSession<A> {
   // commit
   // -------------------------------------------------------------------------
 
-  /** Commits the log, and `extra` after it; `folded` is the draft that has it applied. */
+  /** Commits the log, and `extra` after it; `folded` is the draft that has it applied, when that is known already. */
   private commit(extra?: Log.Entry<A>, folded?: Log.Draft<A>): Result<void> {
     return Effect.clockWith((clock) => {
       const taken = this.entries.length
@@ -487,18 +487,22 @@ export class RequestSession<A> {
       if (this.spent !== undefined) {
         return Effect.fail(this.spent)
       }
-      return this.attempt({
+      const draft = extra === undefined ? this.draft : folded
+      const work: Work<A> = {
         entries,
         taken,
         token: randomBytes(8),
         startedAt: clock.unsafeCurrentTimeMillis(),
-        draft: this.broken ? undefined : folded ?? this.draft,
+        base: this.base,
+        draft: this.broken || draft === undefined ? undefined : Log.snapshot(draft),
         nextId: undefined,
         queued: false,
         retries: 0,
+        exhausted: false,
         inserts: 0,
         uncertain: undefined
-      })
+      }
+      return Effect.onInterrupt(this.attempt(work), () => Effect.sync(() => this.settle(work)))
     })
   }
 
@@ -559,7 +563,7 @@ export class RequestSession<A> {
 
   private foldOf(work: Work<A>): Either.Either<Log.Draft<A>, Failure> {
     const folded = work.draft === undefined
-      ? Log.fold(this.settings.payload, this.origin!, this.guards, work.entries)
+      ? Log.fold(this.settings.payload, work.base ?? this.origin!, this.guards, work.entries)
       : Either.right(work.draft)
     if (folded._tag === "Right") {
       work.draft = folded.right
@@ -569,7 +573,7 @@ export class RequestSession<A> {
 
   private replace(work: Work<A>): Result<void> {
     const { format, store } = this.settings
-    const base = this.base!
+    const base = work.base!
     const id = this.id!
     const folded = this.foldOf(work)
     if (folded._tag === "Left") {
@@ -577,6 +581,7 @@ export class RequestSession<A> {
     }
     const draft = folded.right
     if (!Log.isChanged(draft, base)) {
+      this.adopt(base)
       this.committed(work, draft)
       return Effect.void
     }
@@ -624,7 +629,8 @@ export class RequestSession<A> {
   private retry(work: Work<A>): Result<void> {
     return Effect.clockWith((clock) => {
       work.retries++
-      if (work.retries > maxRetries || clock.unsafeCurrentTimeMillis() - work.startedAt > maxMillis) {
+      work.exhausted = work.retries > maxRetries || clock.unsafeCurrentTimeMillis() - work.startedAt > maxMillis
+      if (work.exhausted && work.uncertain === undefined) {
         return this.fail(work, SessionError.conflict("Conflict"))
       }
       if (work.queued) {
@@ -666,12 +672,14 @@ export class RequestSession<A> {
     if (uncertain !== undefined && stored.version !== uncertain.base.stored.version) {
       work.uncertain = undefined // it can no longer be applied
     }
+    if (work.exhausted) {
+      return this.fail(work, SessionError.conflict("Conflict"))
+    }
     return Effect.flatMap(this.judge(stored), (found) => {
       if (found._tag !== "Current") {
         return this.gone(found)
       }
-      this.base = found.base
-      this.origin = found.base
+      work.base = found.base
       work.draft = undefined
       return this.attempt(work)
     })
@@ -702,16 +710,17 @@ export class RequestSession<A> {
     return Effect.fail(SessionError.conflict("Gone"))
   }
 
-  /**
-   * Ends a commit that failed. While a write without an answer may still be
-   * applied, nobody knows, and the handle is spent.
-   */
+  /** Ends a commit that failed. */
   private fail(work: Work<A>, error: Failure): Result<never> {
-    if (work.uncertain === undefined) {
-      return Effect.fail(error)
+    return Effect.fail(this.settle(work) ?? error)
+  }
+
+  /** While a write without an answer may still be applied, nobody knows, and the handle is spent. */
+  private settle(work: Work<A>): Failure | undefined {
+    if (work.uncertain !== undefined) {
+      this.spent = SessionError.unknown(work.uncertain.error)
     }
-    this.spent = SessionError.unknown(work.uncertain.error)
-    return Effect.fail(this.spent)
+    return this.spent
   }
 
   private stored(work: Work<A>, draft: Log.Draft<A>, id: SessionId, record: SessionRecord, stored: Stored): void {
@@ -731,7 +740,8 @@ export class RequestSession<A> {
   }
 
   private announce(id: SessionId, record: SessionRecord, expiresAt: number): void {
-    if (id !== this.id || record.persistent || record.persistent !== this.base?.record.persistent) {
+    const expiryMoved = record.persistent && expiresAt !== this.base?.stored.expiresAt
+    if (id !== this.id || expiryMoved || record.persistent !== this.base?.record.persistent) {
       this.setCookie(id, record, expiresAt)
     }
   }
@@ -799,8 +809,7 @@ export class RequestSession<A> {
       return Effect.uninterruptible(Effect.matchEffect(
         this.settings.store.touch(this.id!.key, base.stored, expiresAt),
         {
-          onFailure: (error) =>
-            Effect.logWarning(`Session: its deadline could not be moved (${error.message})`),
+          onFailure: (error) => Effect.logWarning(`Session: its deadline could not be moved (${error.message})`),
           onSuccess: (touched) => {
             if (touched && base.record.persistent) {
               this.setCookie(this.id!, base.record, expiresAt)
@@ -813,10 +822,9 @@ export class RequestSession<A> {
   }
 
   /** Removes the record under its version; after three stale answers, each verified, without. */
-  private remove(stale: number, failures: number): Result<void> {
-    const id = this.id!
-    const expected = stale < 3 ? this.base!.stored.version : undefined
-    return this.step(this.settings.store.remove(id.key, expected), {
+  private remove(base: Base<A>, stale: number, failures: number): Result<void> {
+    const expected = stale < 3 ? base.stored.version : undefined
+    return this.step(this.settings.store.remove(this.id!.key, expected), {
       onSuccess: (removed) => {
         if (removed || expected === undefined) {
           this.empty()
@@ -840,10 +848,9 @@ export class RequestSession<A> {
           case "Wrong":
             return this.gone(found)
           case "Current":
-            this.base = found.base
             return failures > 1
               ? Effect.fail(SessionError.unknown(error!))
-              : this.remove(stale, failures)
+              : this.remove(found.base, stale, failures)
         }
       }
     })
@@ -880,8 +887,7 @@ const empty = new Uint8Array(0)
 const timeOf = (millis: number | undefined): Option.Option<DateTime.Utc> =>
   millis === undefined ? Option.none() : Option.some(DateTime.unsafeMake(millis))
 
-const mayBeApplied = (error: SessionStoreError): boolean =>
-  error.reason === "Unavailable" || error.reason === "Timeout"
+const mayBeApplied = (error: SessionStoreError): boolean => error.reason === "Unavailable" || error.reason === "Timeout"
 
 const endedOf = (previous: SessionRecord | undefined, regenerates: boolean, now: number): SessionRecord["ended"] => {
   if (previous === undefined) {
