@@ -94,22 +94,36 @@ export const middleware: {
   <E, R>(app: HttpApp.Default<E, R>) => run(tag, undefined, options?.agnostic ?? true, app)
 
 /**
- * The middleware of `HttpLayerRouter`. Provide its `.layer` to the routes.
+ * What `layerRouter` makes.
  *
  * @since 0.1.0
- * @category middleware
+ * @category models
  */
-export const layerRouter = <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>): HttpLayerRouter.Middleware<{
-  provides: Self | Session
+export type RouterMiddleware<Self, Provides> = HttpLayerRouter.Middleware<{
+  provides: Provides
   handles: never
   error: never
   requires: never
   layerError: never
   layerRequires: Session.Manager<Self>
-}> =>
+}>
+
+/**
+ * The middleware of `HttpLayerRouter`. Provide its `.layer` to the routes.
+ *
+ * @since 0.1.0
+ * @category middleware
+ */
+export const layerRouter: {
+  <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>): RouterMiddleware<Self, Self | Session>
+  <Self, A, H extends Session.Any>(
+    tag: SessionTag<Self, A, H>,
+    options: { readonly agnostic: false }
+  ): RouterMiddleware<Self, Self>
+} = <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>, options?: Options) =>
   HttpLayerRouter.middleware<{ provides: Self | Session }>()(
-    Effect.map(tag.Manager, (manager) => (app) => run(tag, manager, true, app))
-  )
+    Effect.map(tag.Manager, (manager) => (app) => run(tag, manager, options?.agnostic ?? true, app))
+  ) as RouterMiddleware<Self, Self> & RouterMiddleware<Self, Self | Session> // which of the two, the overloads say
 
 /**
  * The Layer of an `HttpApiMiddleware.Tag` that provides a session, plain or

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+import * as Cookies from "@effect/platform/Cookies"
 import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
@@ -12,6 +13,8 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import { globalValue } from "effect/GlobalValue"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { CookieChange } from "../handle/RequestSession.js"
@@ -27,18 +30,22 @@ type Manager<H> = Pick<Session.ManagerOf<unknown, unknown, H>, "cookie" | "open"
 
 /** A session attached to a request. */
 export interface Attached<H> {
+  /** The request's own object, which every `request.modify` keeps. */
+  readonly source: unknown
   readonly manager: Manager<H>
   readonly opened: Session.Opened<H>
-  readonly agnostic: boolean
+  agnostic: boolean
   /** More than one cookie of the name came. */
   readonly duplicate: boolean
   /** How the handler ended, where a wrapper around it could see that. */
   outcome: "finished" | "died" | undefined
 }
 
-// on the request's own source object, which every `request.modify` keeps
-const attachedKey = Symbol.for("effect-session/http/attached")
-type Source = { [attachedKey]?: Array<Attached<unknown>> }
+// lives as long as the platform's hooks do: a web Request can be handled twice
+const attachedSessions = globalValue(
+  Symbol.for("effect-session/http/attached"),
+  () => FiberRef.unsafeMake<ReadonlyArray<Attached<unknown>>>([])
+)
 
 /**
  * Opens the request's session and sees to its response; once per request and
@@ -50,24 +57,25 @@ export const attach = <H>(
   manager: Manager<H>,
   agnostic: boolean
 ): Attached<H> => {
-  const all = ((request.source as Source)[attachedKey] ??= [])
+  const all = fiber.getFiberRef(attachedSessions)
+  let again: Attached<H> | undefined
   for (const other of all) {
+    if (other.source !== request.source) {
+      continue // of a request that this one is a part of
+    }
     if (other.manager === manager) {
-      return other as Attached<H> // the manager is the same, so is its handle
+      again = other as Attached<H> // the manager is the same, so is its handle
+    } else {
+      refuseClash(other, manager, agnostic)
     }
-    if (other.manager.cookie.name === manager.cookie.name) {
-      throw new Error(
-        `Two sessions of this request use the cookie "${manager.cookie.name}": give one of them another cookie.name`
-      )
-    }
-    if (other.agnostic && agnostic) {
-      throw new Error(
-        "Two sessions of this request provide the tag Session: pass { agnostic: false } to one of the middlewares"
-      )
-    }
+  }
+  if (again !== undefined) {
+    again.agnostic ||= agnostic
+    return again
   }
   const presented = SessionCookie.read(manager.cookie.name, request.headers.cookie)
   const attached: Attached<H> = {
+    source: request.source,
     manager,
     agnostic,
     // duplicates are nobody's id, but a cookie that a logout has to clear
@@ -75,9 +83,22 @@ export const attach = <H>(
     duplicate: presented._tag === "Duplicate",
     outcome: undefined
   }
-  all.push(attached)
+  fiber.setFiberRef(attachedSessions, [...all, attached])
   hook(fiber, attached)
   return attached
+}
+
+const refuseClash = (other: Attached<unknown>, manager: Manager<unknown>, agnostic: boolean): void => {
+  if (other.manager.cookie.name === manager.cookie.name) {
+    throw new Error(
+      `Two sessions of this request use the cookie "${manager.cookie.name}": give one of them another cookie.name`
+    )
+  }
+  if (other.agnostic && agnostic) {
+    throw new Error(
+      "Two sessions of this request provide the tag Session: pass { agnostic: false } to one of the middlewares"
+    )
+  }
 }
 
 /** Notes how the handler ended; a failure of the typed kind is an end like any other. */
@@ -166,25 +187,24 @@ const decorate = (
     return Effect.succeed(varied)
   }
   const uncached = HttpServerResponse.setHeader(varied, "cache-control", "no-store")
-  return Effect.clockWith((clock) =>
-    Effect.succeed(
-      HttpServerResponse.unsafeSetCookie(
-        uncached,
-        cookie.name,
-        change._tag === "Set" ? Redacted.value(change.value) : "",
-        {
-          httpOnly: true,
-          secure: cookie.secure,
-          sameSite: cookie.sameSite,
-          path: cookie.path,
-          ...(cookie.domain === undefined ? {} : { domain: cookie.domain }),
-          ...(cookie.partitioned ? { partitioned: true } : {}),
-          ...lifetimeOf(change, clock.unsafeCurrentTimeMillis())
-        }
-      )
-    )
-  )
+  return Effect.clockWith((clock) => {
+    const value = change._tag === "Set" ? Redacted.value(change.value) : ""
+    const setCookie = Cookies.unsafeMakeCookie(cookie.name, value, {
+      httpOnly: true,
+      secure: cookie.secure,
+      sameSite: cookie.sameSite,
+      path: cookie.path,
+      ...(cookie.domain === undefined ? {} : { domain: cookie.domain }),
+      ...(cookie.partitioned ? { partitioned: true } : {}),
+      ...lifetimeOf(change, clock.unsafeCurrentTimeMillis())
+    })
+    return Effect.succeed(HttpServerResponse.updateCookies(uncached, Cookies.setCookie(unprintable(setCookie))))
+  })
 }
+
+/** The platform prints whole responses: a stream that fails takes its own into debug logs and spans. */
+const unprintable = (cookie: Cookies.Cookie): Cookies.Cookie =>
+  Object.assign(cookie, { toJSON: () => ({ name: cookie.name, value: "<redacted>" }) })
 
 // browsers keep no cookie for longer (RFC 6265bis, section 5.5)
 const maxAgeSeconds = 400 * 24 * 60 * 60
