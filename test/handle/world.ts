@@ -46,7 +46,11 @@ export interface World {
 
 export const makeWorld = (options?: Session.Options): Effect.Effect<World, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const memory = Context.get(yield* Memory.make(), SessionStore)
+    // its sweep would wake for every minute of the years that the tests let pass
+    const unswept = yield* Effect.clockWith((clock) =>
+      Effect.withClock(Memory.make(), { ...clock, sleep: () => Effect.never })
+    )
+    const memory = Context.get(unswept, SessionStore)
     const keys = new Set<string>()
     const store: SessionStore["Type"] = {
       ...memory,
