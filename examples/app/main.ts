@@ -1,0 +1,53 @@
+/** Reads the environment and serves. */
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Cause from "effect/Cause"
+import * as Config from "effect/Config"
+import * as ConfigError from "effect/ConfigError"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { createServer } from "node:http"
+import { app } from "./app.js"
+import { AppSession, codec } from "./session.js"
+import { Store } from "./store.js"
+
+const environment = Config.all({
+  port: Config.integer("PORT").pipe(
+    Config.validate({ message: "PORT has to be between 0 and 65535", validation: (port) => port >= 0 && port < 65_536 }),
+    Config.withDefault(3000)
+  ),
+  idleTimeout: Config.duration("SESSION_IDLE_TIMEOUT").pipe(Config.withDefault("30 minutes")),
+  /** Where the public finds the site; without https the cookie cannot be Secure. */
+  origin: Config.url("ORIGIN").pipe(
+    Config.validate({
+      message: "ORIGIN has to look like https://example.com",
+      validation: (url) => /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`
+    }),
+    Config.withDefault(undefined)
+  )
+})
+
+const printAddress = HttpServer.addressWith((address) =>
+  address._tag === "TcpAddress" ? Console.log(`Listening on http://localhost:${address.port}`) : Effect.void
+)
+
+const Main = Layer.unwrapEffect(Effect.map(environment, ({ idleTimeout, origin, port }) => {
+  const Sessions = AppSession.layer({ idleTimeout, codec, cookie: { secure: origin?.protocol === "https:" } })
+  const Server = NodeHttpServer.layer(createServer, { port })
+  return Layer.effectDiscard(printAddress).pipe(
+    Layer.provide(HttpServer.serve(app(origin))),
+    Layer.provide(Server),
+    Layer.provide(Sessions), // before the server, so that it closes after the last request
+    Layer.provide(Store)
+  )
+}))
+
+Layer.launch(Main).pipe(
+  Effect.tapError((error) =>
+    Console.error(`Cannot start: ${ConfigError.isConfigError(error) ? String(error) : error.message}`)
+  ),
+  Effect.tapDefect((defect) => Console.error(Cause.pretty(defect))),
+  NodeRuntime.runMain({ disableErrorReporting: true })
+)
