@@ -8,7 +8,7 @@ import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import type * as DateTime from "effect/DateTime"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
@@ -340,13 +340,17 @@ const define = (
   const initial = options === undefined ? () => decodeEmpty({}) : () => options.initial
   const payload = Payload.make(schema, initial)
   const Tag = Context.Tag(id)<unknown, Session.StructHandle<AnyValue>>()
-  const Manager = Context.GenericTag<Session.ManagerOf<unknown, AnyValue, Session.StructHandle<AnyValue>>>(`${id}/Manager`)
+  const Manager = Context.GenericTag<Session.ManagerOf<unknown, AnyValue, Session.StructHandle<AnyValue>>>(
+    `${id}/Manager`
+  )
   const make = (options?: Session.Options) => makeManager<AnyValue>(id, payload, options ?? {})
 
   const layerTest = (value?: AnyValue) =>
     Layer.effectContext(Effect.gen(function*() {
       const manager = yield* make()
-      const cookie = value && (yield* manager.issue(options === undefined ? { ...initial(), ...value } : value))
+      const cookie = value === undefined
+        ? undefined
+        : yield* manager.issue(options === undefined ? { ...initial(), ...value } : value)
       const { handle } = manager.open(cookie && Redacted.value(cookie))
       return Context.make(Tag, handle).pipe(Context.add(Session, handle))
     })).pipe(Layer.provide(Memory.layer()), Layer.orDie) // the defaults are legal
@@ -403,8 +407,12 @@ const makeManager = Effect.fnUntraced(function*<A>(
     issue: (value) =>
       Effect.suspend(() => {
         const opened = open()
+        const written = Effect.zipRight(
+          opened.handle.setLifetime({}), // a write even when `value` is the initial one
+          opened.handle.update(() => value)
+        )
         return Effect.map(
-          Effect.zipRight(opened.handle.update(() => value), opened.handle.save),
+          Effect.zipRight(written, opened.handle.save),
           () => (opened.cookie as Extract<CookieChange, { _tag: "Set" }>).value // a new session always sets its cookie
         )
       })

@@ -4,11 +4,11 @@
  *
  * @internal
  */
-import { isDeepStrictEqual } from "node:util"
-import type * as Either from "effect/Either"
-import * as ParseResult from "effect/ParseResult"
-import type * as Schema from "effect/Schema"
+import * as Either from "effect/Either"
+import type * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
 import type * as AST from "effect/SchemaAST"
+import { isDeepStrictEqual } from "node:util"
 
 /** Top-level keys of a stored struct that this version of the app does not know. */
 export type Extras = Readonly<Record<string, unknown>> | undefined
@@ -17,16 +17,16 @@ export interface Payload<A> {
   readonly initial: () => A
   /** The names of a struct's fields; empty for other schemas. */
   readonly keys: ReadonlyArray<PropertyKey>
-  readonly decode: (data: unknown) => Either.Either<A, ParseResult.ParseIssue>
-  readonly encode: (value: A, extras: Extras) => Either.Either<unknown, ParseResult.ParseIssue>
+  readonly decode: (data: unknown) => Either.Either<A, ParseResult.ParseError>
+  readonly encode: (value: A, extras: Extras) => Either.Either<unknown, ParseResult.ParseError>
   readonly extrasOf: (data: unknown) => Extras
   /** Whether the field is stored alike in both values. */
   readonly sameField: (key: PropertyKey, left: A, right: A) => boolean
 }
 
 export const make = <A, I>(schema: Schema.Schema<A, I>, initial: () => A): Payload<A> => {
-  const decode = ParseResult.decodeUnknownEither(schema)
-  const encodeValue = ParseResult.encodeEither(schema)
+  const decode = Schema.decodeUnknownEither(schema)
+  const encodeValue = Schema.encodeEither(schema)
   const names = fieldNames(schema.ast)
   const known = new Set(names.map((name) => name.encoded))
   const encodedName = new Map(names.map((name) => [name.decoded, name.encoded]))
@@ -42,7 +42,7 @@ export const make = <A, I>(schema: Schema.Schema<A, I>, initial: () => A): Paylo
       const encoded = encodeValue(value)
       return extras === undefined || encoded._tag === "Left"
         ? encoded
-        : (ParseResult.succeed({ ...extras, ...encoded.right }) as typeof encoded)
+        : Either.right({ ...extras, ...encoded.right })
     },
     extrasOf: (data) => names.length === 0 ? undefined : unknownKeys(data, known),
     sameField: (key, left, right) =>
