@@ -1,13 +1,15 @@
 /**
  * What a session adds to Effect's own request pipeline: no socket, a request
- * that carries a session's cookie, the tracer off, the memory store.
+ * that carries a session's cookie, the tracer off, the memory store. With a
+ * user id and a counter in the session, and with the shop's session of the
+ * comparison over HTTP, where the schema and the codec have more to do.
  *
  *     node pipeline.mjs [variant ...]
  */
 import { HttpApp, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, ManagedRuntime, Runtime } from "effect"
 import { withoutTracer } from "./lib/effect.mjs"
-import { BenchSession, layer, newCookie, withSession } from "./lib/session.mjs"
+import { layer, Login, newCookie, Shop, withSession } from "./lib/session.mjs"
 import { cpu, fixed, median, percent, setting, spread, table } from "./lib/stats.mjs"
 
 const rounds = setting("BENCH_ROUNDS", 15)
@@ -15,31 +17,29 @@ const requests = setting("BENCH_REQUESTS", 20_000)
 
 const respond = Effect.sync(() => HttpServerResponse.text("ok"))
 
-const variants = {
-  bare: respond,
-  idle: withSession(respond),
-  read: withSession(Effect.gen(function*() {
-    const session = yield* BenchSession
-    yield* session.get("count")
-    return yield* respond
-  })),
-  "read-modify-write": withSession(Effect.gen(function*() {
-    const session = yield* BenchSession
-    yield* session.update((state) => ({ ...state, count: state.count + 1 }))
-    return yield* respond
-  }))
+const variants = (tag) => {
+  const attached = withSession(tag)
+  return {
+    idle: attached(respond),
+    read: attached(Effect.flatMap(tag, (session) => Effect.zipRight(session.get("count"), respond))),
+    "read-modify-write": attached(Effect.flatMap(tag, (session) =>
+      Effect.zipRight(session.update((state) => ({ ...state, count: state.count + 1 })), respond)))
+  }
 }
 /** At most so many times the bare pipeline. */
 const targets = { idle: 1.4, "read-modify-write": 2.1 }
 
-const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(variants)
-
-const runtime = ManagedRuntime.make(layer())
-const fork = Runtime.runFork(await runtime.runPromise(withoutTracer(Effect.runtime())))
-const cookie = await runtime.runPromise(newCookie)
+const start = async (tag) => {
+  const runtime = ManagedRuntime.make(layer(tag))
+  return {
+    runtime,
+    fork: Runtime.runFork(await runtime.runPromise(withoutTracer(Effect.runtime()))),
+    cookie: await runtime.runPromise(newCookie(tag))
+  }
+}
 
 /** What Node's server would hand over, as far as a session looks at it. */
-const request = () => ({
+const request = (cookie) => ({
   [HttpServerRequest.TypeId]: HttpServerRequest.TypeId,
   method: "GET",
   url: "/",
@@ -48,7 +48,7 @@ const request = () => ({
   headers: { host: "localhost", accept: "application/json", cookie }
 })
 
-const runner = (app) => {
+const runner = ({ cookie, fork }, app) => {
   let responses = 0
   const handled = HttpApp.toHandled(app, (_, response) => {
     if (response.status === 200) {
@@ -62,7 +62,7 @@ const runner = (app) => {
     responses = 0
     const before = cpu()
     for (let sent = 0; sent < total; sent++) {
-      const fiber = fork(Effect.provideService(handled, HttpServerRequest.HttpServerRequest, request()))
+      const fiber = fork(Effect.provideService(handled, HttpServerRequest.HttpServerRequest, request(cookie)))
       if (fiber.unsafePoll() === null) {
         await Effect.runPromise(fiber.await)
       }
@@ -75,7 +75,17 @@ const runner = (app) => {
   }
 }
 
-const benches = chosen.map((name) => ({ name, run: runner(variants[name]), micros: [] }))
+const login = await start(Login)
+const shop = await start(Shop)
+const all = [
+  { name: "bare", run: runner(login, respond) },
+  ...Object.entries(variants(Login)).map(([name, app]) => ({ name, target: targets[name], run: runner(login, app) })),
+  ...Object.entries(variants(Shop)).map(([name, app]) => ({ name: `${name}, shop`, run: runner(shop, app) }))
+]
+const chosen = process.argv.slice(2)
+const benches = all
+  .filter(({ name }) => chosen.length === 0 || chosen.includes(name))
+  .map((bench) => ({ ...bench, micros: [] }))
 for (const bench of benches) {
   await bench.run(requests)
 }
@@ -85,15 +95,17 @@ for (let round = 0; round < rounds; round++) {
     bench.micros.push(await bench.run(requests))
   }
 }
-await runtime.dispose()
+await login.runtime.dispose()
+await shop.runtime.dispose()
 
 const bare = benches.find(({ name }) => name === "bare")
-const results = benches.map(({ name, micros }) => ({
+const results = benches.map(({ micros, name, target }) => ({
   name,
   micros: median(micros),
   spread: spread(micros),
+  // against the bare figure of the same round
   ratio: bare === undefined ? undefined : median(micros.map((each, round) => each / bare.micros[round])),
-  target: targets[name]
+  target
 }))
 
 console.log(`Pipeline: CPU µs a request, ${rounds} rounds of ${requests} requests, medians\n`)

@@ -19,27 +19,46 @@ const [script = "pipeline.mjs", ...options] = process.argv.slice(2)
 const place = ({ lineNumber, url }) =>
   url === "" ? "" : `${url.split("node_modules/").pop().split("/").slice(-4).join("/")}:${lineNumber + 1}`
 
+const nameOf = (frame) => `${frame.functionName || "(anonymous)"}\t${place(frame)}`
+const isWork = ({ functionName }) => functionName !== "(idle)" && functionName !== "(program)"
+const add = (totals, name, micros) => totals.set(name, (totals.get(name) ?? 0) + micros)
+
+/** Per function: the time in it, and the time in it and all that it called. */
 const summary = (file) => {
   const { nodes, samples, timeDeltas } = JSON.parse(fs.readFileSync(file, "utf8"))
-  const frames = new Map(nodes.map(({ callFrame, id }) => [id, callFrame]))
-  const totals = new Map()
-  let busy = 0
-  samples.forEach((id, index) => {
-    const frame = frames.get(id)
-    if (frame.functionName === "(idle)" || frame.functionName === "(program)") {
-      return
+  const selfOf = new Map()
+  samples.forEach((id, index) => add(selfOf, id, timeDeltas[index]))
+  const byId = new Map(nodes.map((node) => [node.id, node]))
+  const self = new Map()
+  const total = new Map()
+  const walk = (node, above) => {
+    const name = nameOf(node.callFrame)
+    const own = isWork(node.callFrame) ? selfOf.get(node.id) ?? 0 : 0
+    const recursive = above.has(name)
+    above.add(name)
+    const all = (node.children ?? []).reduce((sum, id) => sum + walk(byId.get(id), above), own)
+    if (!recursive) {
+      above.delete(name)
+      add(total, name, all)
     }
-    const name = `${frame.functionName || "(anonymous)"}\t${place(frame)}`
-    totals.set(name, (totals.get(name) ?? 0) + timeDeltas[index])
-    busy += timeDeltas[index]
-  })
+    add(self, name, own)
+    return all
+  }
+  const busy = walk(nodes[0], new Set())
+  const print = (totals) =>
+    console.log(table(
+      ["function", "where", "total ms", "self ms", "self %"],
+      [...totals].sort(([, a], [, b]) => b - a).slice(0, rows).map(([name]) => [
+        ...name.split("\t"),
+        ...[total.get(name) / 1000, self.get(name) / 1000, 100 * self.get(name) / busy].map((each) => fixed(each))
+      ])
+    ) + "\n")
+
   const scripts = nodes.map(({ callFrame }) => /\/bench\/(\w+\.mjs|servers\/.*)$/.exec(callFrame.url)?.[1])
-  const top = [...totals].sort(([, a], [, b]) => b - a).slice(0, rows)
-  console.log(`${[...new Set(scripts.filter(Boolean))].join(", ")}: ${fixed(busy / 1000, 0)} ms busy\n`)
-  console.log(table(
-    ["function", "where", "ms", "%"],
-    top.map(([name, micros]) => [...name.split("\t"), fixed(micros / 1000, 0), fixed(100 * micros / busy)])
-  ) + "\n")
+  console.log(`${[...new Set(scripts.filter(Boolean))].join(", ")}: ${fixed(busy / 1000, 0)} ms busy, by self time\n`)
+  print(self)
+  console.log("This library, by total time\n")
+  print(new Map([...total].filter(([name]) => /\bdist\/(?!esm|cjs)/.test(name))))
 }
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "effect-session-profile-"))

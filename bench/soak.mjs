@@ -9,7 +9,7 @@ import { HttpApp, HttpServerResponse } from "@effect/platform"
 import { Effect, ManagedRuntime } from "effect"
 import { SessionSweeper } from "../dist/index.js"
 import { withoutTracer } from "./lib/effect.mjs"
-import { BenchSession, layer, withSession } from "./lib/session.mjs"
+import { layer, Shop, withSession } from "./lib/session.mjs"
 import { fixed, setting } from "./lib/stats.mjs"
 
 const requests = setting("BENCH_REQUESTS", 1_000_000)
@@ -35,7 +35,7 @@ const countAndEmpty = Effect.gen(function*() {
 })
 
 const soak = async (title, app, expected) => {
-  const runtime = ManagedRuntime.make(layer({ capacity }))
+  const runtime = ManagedRuntime.make(layer(Shop, { capacity }))
   const handler = HttpApp.toWebHandlerRuntime(await runtime.runPromise(withoutTracer(Effect.runtime())))(app)
   const send = async (total) => {
     for (let sent = 0; sent < total; sent++) {
@@ -69,8 +69,8 @@ const respond = Effect.sync(() => HttpServerResponse.text("ok"))
 const results = [
   await soak(
     "Anonymous, the session read",
-    withSession(Effect.gen(function*() {
-      const session = yield* BenchSession
+    withSession(Shop)(Effect.gen(function*() {
+      const session = yield* Shop
       yield* session.get("userId")
       return yield* respond
     })),
@@ -78,8 +78,8 @@ const results = [
   ),
   await soak(
     `A new session each, at most ${capacity}`,
-    withSession(Effect.gen(function*() {
-      const session = yield* BenchSession
+    withSession(Shop)(Effect.gen(function*() {
+      const session = yield* Shop
       yield* session.update((state) => ({ ...state, count: state.count + 1 }))
       return yield* respond
     })),

@@ -11,7 +11,8 @@ const CartItem = Schema.Struct({
   quantity: Schema.Number
 })
 
-export class BenchSession extends Session.Tag()("effect-session/bench", {
+/** The session of all comparisons with others, and of a shop. */
+export class Shop extends Session.Tag()("effect-session/bench/Shop", {
   userId: Schema.optional(Schema.String),
   name: Schema.optional(Schema.String),
   locale: Schema.optional(Schema.String),
@@ -20,13 +21,21 @@ export class BenchSession extends Session.Tag()("effect-session/bench", {
   count: Schema.optionalWith(Schema.Number, { default: () => 0 })
 }) {}
 
-export const withSession = SessionHttp.middleware(BenchSession)
+/** Next to nothing in it, so that what is left is the library and not the schema. */
+export class Login extends Session.Tag()("effect-session/bench/Login", {
+  userId: Schema.optional(Schema.String),
+  count: Schema.optionalWith(Schema.Number, { default: () => 0 })
+}) {}
 
-/** Options of the memory store, if any. */
-export const layer = (memory) => BenchSession.layer().pipe(Layer.provideMerge(Memory.layer(memory)))
+/** The sessions of a tag in a memory store with these options. */
+export const layer = (tag, memory) => tag.layer().pipe(Layer.provideMerge(Memory.layer(memory)))
+
+export const withSession = SessionHttp.middleware
 
 /** The `Cookie` header of a new session with the payload in it. */
-export const newCookie = Effect.gen(function*() {
-  const manager = yield* BenchSession.Manager
-  return `${manager.cookie.name}=${Redacted.value(yield* manager.issue(payload))}`
-})
+export const newCookie = (tag) =>
+  Effect.gen(function*() {
+    const manager = yield* tag.Manager
+    const { count, userId } = payload
+    return `${manager.cookie.name}=${Redacted.value(yield* manager.issue(tag === Login ? { userId, count } : payload))}`
+  })

@@ -4,9 +4,9 @@ import { Effect, ManagedRuntime } from "effect"
 import { withoutTracer } from "../lib/effect.mjs"
 import { listen } from "../lib/listen.mjs"
 import { payload } from "../lib/payload.mjs"
-import { BenchSession, layer, withSession } from "../lib/session.mjs"
+import { layer, Shop, withSession } from "../lib/session.mjs"
 
-const runtime = ManagedRuntime.make(layer())
+const runtime = ManagedRuntime.make(layer(Shop))
 
 const serve = async (app) => listen(await runtime.runPromise(withoutTracer(NodeHttpServer.makeHandler(app))))
 
@@ -20,16 +20,16 @@ const bare = () => {
 const withSessions = () =>
   HttpRouter.empty.pipe(
     HttpRouter.get("/login", Effect.gen(function*() {
-      const session = yield* BenchSession
+      const session = yield* Shop
       yield* session.update(() => payload)
       return HttpServerResponse.unsafeJson({})
     })),
     HttpRouter.get("/", Effect.gen(function*() {
-      const session = yield* BenchSession
+      const session = yield* Shop
       yield* session.update((state) => ({ ...state, count: state.count + 1 }))
       return HttpServerResponse.unsafeJson({ count: yield* session.get("count") })
     })),
-    HttpRouter.use(withSession)
+    HttpRouter.use(withSession(Shop))
   )
 
 export const start = async () => ({
