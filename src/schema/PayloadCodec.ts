@@ -6,6 +6,7 @@
  */
 import * as Either from "effect/Either"
 import { Packr, Unpackr } from "msgpackr"
+import { isUtf8 } from "node:buffer"
 import { failure, type SessionError, SessionTooLarge } from "../SessionError.js"
 
 /**
@@ -57,7 +58,8 @@ export const msgpack = (options?: Options): PayloadCodec =>
   })
 
 /**
- * JSON in UTF-8. Numbers must be finite; `undefined` properties are dropped.
+ * JSON in UTF-8. Numbers must be finite; `undefined` properties are dropped,
+ * and `undefined` elsewhere is refused.
  *
  * @since 0.1.0
  * @category constructors
@@ -112,7 +114,6 @@ const isJsonLeaf = (value: unknown): boolean => {
   switch (typeof value) {
     case "string":
     case "boolean":
-    case "undefined":
       return true
     case "number":
       return Number.isFinite(value)
@@ -160,7 +161,10 @@ const check = (value: unknown, isLeaf: (value: unknown) => boolean, depth: numbe
     if (!isLeaf(key)) {
       throw new Error("a key is not well-formed Unicode")
     }
-    check((value as Record<string, unknown>)[key], isLeaf, depth - 1)
+    const item = (value as Record<string, unknown>)[key]
+    if (item !== undefined) {
+      check(item, isLeaf, depth - 1)
+    }
   }
 }
 
@@ -190,8 +194,8 @@ const protoKey = Buffer.from("__proto__")
 /**
  * Walks msgpack bytes without building anything. msgpackr allocates by declared
  * lengths and revives extensions (RegExp, Error, Set), so what reaches it has
- * been walked first: complete, no deeper than allowed, text keys, and of the
- * extensions nothing but `undefined`.
+ * been walked first: complete, no deeper than allowed, text in UTF-8, text keys,
+ * and of the extensions nothing but `undefined`.
  */
 const inspect = (bytes: Uint8Array, maxDepth: number): { readonly hasProtoKey: boolean } => {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -208,6 +212,17 @@ const inspect = (bytes: Uint8Array, maxDepth: number): { readonly hasProtoKey: b
     const start = at
     skip(size)
     return size === 1 ? view.getUint8(start) : size === 2 ? view.getUint16(start) : view.getUint32(start)
+  }
+  const text = (size: number): void => {
+    skip(size)
+    for (let i = at - size; i < at; i++) {
+      if (bytes[i]! > 0x7f) { // a loop over ASCII is cheaper than a call
+        if (isUtf8(bytes.subarray(i, at))) {
+          return
+        }
+        throw new Error("text is not UTF-8")
+      }
+    }
   }
   const array = (count: number, depth: number): void => {
     for (let i = 0; i < count; i++) {
@@ -234,7 +249,7 @@ const inspect = (bytes: Uint8Array, maxDepth: number): { readonly hasProtoKey: b
     if (size < 0) {
       throw new Error("a key is not text")
     }
-    skip(size)
+    text(size)
     hasProtoKey ||= size === protoKey.length && protoKey.equals(bytes.subarray(at - size, at))
   }
   const item = (depth: number): void => {
@@ -245,21 +260,24 @@ const inspect = (bytes: Uint8Array, maxDepth: number): { readonly hasProtoKey: b
     if (type <= 0x7f || type >= 0xe0) return
     if (type <= 0x8f) return map(type & 0x0f, depth - 1)
     if (type <= 0x9f) return array(type & 0x0f, depth - 1)
-    if (type <= 0xbf) return skip(type & 0x1f)
+    if (type <= 0xbf) return text(type & 0x1f)
     switch (type) {
       case 0xc0: // nil
       case 0xc2: // false
       case 0xc3: // true
         return
       case 0xc4: // bin 8
-      case 0xd9: // str 8
         return skip(length(1))
       case 0xc5:
-      case 0xda:
         return skip(length(2))
       case 0xc6:
-      case 0xdb:
         return skip(length(4))
+      case 0xd9: // str 8
+        return text(length(1))
+      case 0xda:
+        return text(length(2))
+      case 0xdb:
+        return text(length(4))
       case 0xca: // float 32
       case 0xce: // uint 32
       case 0xd2: // int 32
