@@ -37,7 +37,7 @@ type Operation = "load" | "insert" | "replace" | "touch" | "remove"
 /** A memory store that counts what it is asked, and fails where it is told to. */
 export class Probe {
   readonly operations: Array<Operation> = []
-  failing: Partial<Record<Operation, SessionStoreErrorReason>> = {}
+  failing: Partial<Record<Operation, SessionStoreErrorReason | "Defect">> = {}
 
   readonly layer: Layer.Layer<SessionStore> = Layer.effect(
     SessionStore,
@@ -46,8 +46,11 @@ export class Probe {
         Effect.suspend(() => {
           this.operations.push(operation)
           const reason = this.failing[operation]
-          return reason === undefined
-            ? effect
+          if (reason === undefined) {
+            return effect
+          }
+          return reason === "Defect"
+            ? Effect.dieMessage("the store has a bug")
             : Effect.fail(new SessionStoreError({ reason, operation, cause: new Error("the driver's secret text") }))
         })
       return SessionStore.of({
@@ -179,6 +182,24 @@ export const handlers = {
         Effect.match({ onFailure: (error) => bytes(error.reason), onSuccess: (n) => bytes(String(n)) })
       )
     ))
+  }),
+  "write-own-cookie": Effect.zipRight(
+    bump,
+    Effect.succeed(HttpServerResponse.unsafeSetCookie(text("written"), "__Host-id", "mine", { path: "/x" }))
+  ),
+  "write-in-parallel": Effect.gen(function*() {
+    const session = yield* AppSession
+    const later = Effect.zipRight(Effect.yieldNow(), bump)
+    yield* Effect.all([bump, later, session.set("user", "u"), later], { concurrency: "unbounded" })
+    return text(`${yield* session.get("n")} ${yield* session.get("user")}`)
+  }),
+  "write-with-failing-hook": Effect.gen(function*() {
+    yield* bump
+    let runs = 0
+    yield* HttpApp.appendPreResponseHandler((_, response) =>
+      runs++ === 0 ? Effect.dieMessage("another's hook") : Effect.succeed(response)
+    )
+    return text("written")
   }),
   "set-destroy-write": Effect.gen(function*() {
     const session = yield* AppSession

@@ -3,6 +3,7 @@ import { SessionError, SessionUnavailable } from "effect-session"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
@@ -32,7 +33,11 @@ describe.each(styles)("$name", ({ seesTheEnd, start }) => {
   const countOf = async (cookie: string) => Number(await (await get("read", cookie)).text())
 
   beforeAll(async () => {
-    const sessions = AppSession.layer().pipe(Layer.provide(probe.layer), Layer.orDie)
+    const sessions = AppSession.layer().pipe(
+      Layer.provide(probe.layer),
+      Layer.orDie,
+      Layer.merge(Logger.remove(Logger.defaultLogger)) // defects are part of the tests
+    )
     send = await Effect.runPromise(Scope.extend(start({ sessions }), scope))
   })
   afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
@@ -178,6 +183,23 @@ describe.each(styles)("$name", ({ seesTheEnd, start }) => {
     expect(operations).toEqual(["insert"])
     expect(response.headers.get("vary")).toBe("Cookie")
     expect(await countOf(cookieOf(response))).toBe(1)
+  })
+
+  it("RFC-02: a cookie of the handler with the session's name gives way", async () => {
+    const response = await get("write-own-cookie")
+    expect(await countOf(cookieOf(response))).toBe(1)
+  })
+
+  it("fibers of one request share the session, and its one commit", async () => {
+    const [response, operations] = await probe.during(() => get("write-in-parallel"))
+    expect(await response.text()).toBe("3 u")
+    expect(operations).toEqual(["insert"])
+    expect(await countOf(cookieOf(response))).toBe(3)
+  })
+
+  it("OW-30: Secure does not depend on what a proxy says", async () => {
+    const response = await get("write", undefined, { headers: { "x-forwarded-proto": "http" } })
+    expect(response.headers.getSetCookie()[0]).toContain("; Secure;")
   })
 
   it("a 304 whose handler read the session varies by cookie", async () => {
@@ -363,6 +385,22 @@ describe.each(styles)("$name", ({ seesTheEnd, start }) => {
     const response = await probe.broken({ insert: "Rejected" }, () => get("write", undefined, { method: "HEAD" }))
     expect([response.status, await response.text()]).toEqual([503, ""])
     expect(response.headers.getSetCookie()).toEqual([])
+  })
+
+  it("a commit that dies is a 500, and the client has its answer", async () => {
+    const response = await probe.broken({ insert: "Defect" }, () => get("write-own-headers"))
+    expect([response.status, await response.text()]).toEqual([500, ""])
+    expect(response.headers.get("x-own")).toBe("1")
+    expect(response.headers.get("etag")).toBeNull()
+    expect(response.headers.getSetCookie()).toEqual(["theme=dark; Path=/"])
+  })
+
+  it("another's hook that fails after ours: committed once, and its 500 carries the cookie", async () => {
+    const [response, operations] = await probe.during(() => get("write-with-failing-hook"))
+    expect(response.status).toBe(500)
+    expect(operations).toEqual(["insert"])
+    expect(response.headers.get("vary")).toBe("Cookie")
+    expect(await countOf(cookieOf(response))).toBe(1)
   })
 
   it("a failed load is a typed failure of the handler, and the cookie is left alone", async () => {
