@@ -78,9 +78,9 @@ export interface Client {
 /**
  * Makes the store, with a connection that ends with the scope.
  *
- * Redis need not be up: requests fail as `Unavailable` (at once) and work
- * again at most half a second after Redis does. Fails with
- * `SessionConfigError` when `url` or `timeout` makes no sense.
+ * Waits for the connection, but Redis need not be up: requests fail as
+ * `Unavailable` (at once) and work again at most half a second after Redis
+ * does. Fails with `SessionConfigError` when `url` or `timeout` makes no sense.
  *
  * @since 0.1.0
  * @category constructors

@@ -17,7 +17,8 @@ import { inspect } from "node:util"
 import * as Redis from "../../src/layers/Redis.js"
 import type { SessionStoreError } from "../../src/SessionStore.js"
 import { SessionStore, Version } from "../../src/SessionStore.js"
-import { canStart, startRedis } from "../backends.js"
+import { storeLaws } from "../../src/testing/StoreLaws.js"
+import { canStart, redisUrl, startRedis } from "../backends.js"
 
 /** A client with the options that the documentation of `layerClient` asks for. */
 const clientAt = (url: string) =>
@@ -80,7 +81,18 @@ const inspectAll = (value: unknown) => inspect(value, { showHidden: true, depth:
 const recovered = (store: SessionStore["Type"], key = "any") =>
   Effect.retry(store.load(key), Schedule.spaced("50 millis").pipe(Schedule.upTo("4 seconds")))
 
-describe.skipIf(!canStart("redis"))("Redis", () => {
+describe.skipIf(redisUrl === undefined)("Redis", () => {
+  const prefix = `${randomUUID()}:`
+
+  storeLaws("a connection of its own", Redis.layer({ url: redisUrl, prefix }), { multiProcess: true })
+
+  const BroughtAlong = Layer.unwrapScoped(
+    Effect.map(clientAt(redisUrl ?? ""), (client) => Redis.layerClient({ client, prefix }))
+  )
+  storeLaws("a client brought along", BroughtAlong)
+})
+
+describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
   it.scopedLive("a client brought along: binary data, keys under the prefix, and it stays open", () =>
     Effect.gen(function*() {
       const { url } = yield* server()
