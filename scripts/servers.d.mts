@@ -18,13 +18,17 @@ export interface StartOptions {
   readonly args?: ReadonlyArray<string>
 }
 
-export type Name = "redis" | "postgres"
+export type Name = "redis" | "postgres" | "memcached" | "dynamodb"
 
 export type Urls = { readonly [name in Name]?: string }
 
 export declare const startRedis: (options?: StartOptions) => Promise<Server>
 
 export declare const startPostgres: (options?: StartOptions) => Promise<Server>
+
+export declare const startMemcached: (options?: StartOptions) => Promise<Server>
+
+export declare const startDynamoDb: (options?: StartOptions) => Promise<Server>
 
 /**
  * Starts each server whose URL the environment does not give. What cannot be
@@ -36,7 +40,7 @@ export declare const startAll: () => Promise<{
   readonly stop: () => Promise<unknown>
 }>
 
-/** The URLs as variables of the environment (`REDIS_URL`, `DATABASE_URL`). */
+/** The URLs as variables of the environment (`REDIS_URL`, `DATABASE_URL`, …). */
 export declare const environment: (urls: Urls) => Record<string, string>
 
 /** Whether this machine can start a server of its own. */

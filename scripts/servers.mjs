@@ -7,6 +7,7 @@
  */
 import { execFileSync, spawn } from "node:child_process"
 import * as fs from "node:fs"
+import { createRequire } from "node:module"
 import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -14,7 +15,9 @@ import { setTimeout as sleep } from "node:timers/promises"
 
 const servers = {
   redis: { variable: "REDIS_URL", package: "redis-server", binary: "redis-server", start: (o) => startRedis(o) },
-  postgres: { variable: "DATABASE_URL", package: "postgresql", binary: "postgres", start: (o) => startPostgres(o) }
+  postgres: { variable: "DATABASE_URL", package: "postgresql", binary: "postgres", start: (o) => startPostgres(o) },
+  memcached: { variable: "MEMCACHED_URL", package: "memcached", binary: "memcached", start: (o) => startMemcached(o) },
+  dynamodb: { variable: "DYNAMODB_ENDPOINT", package: "nodejs", binary: "node", start: (o) => startDynamoDb(o) }
 }
 
 export const startRedis = ({ port, args = [] } = {}) =>
@@ -50,6 +53,36 @@ export const startPostgres = ({ port, args = [] } = {}) =>
     ready: /ready to accept connections/,
     stopSignal: "SIGQUIT",
     url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`
+  })
+
+export const startMemcached = ({ port, args = [] } = {}) =>
+  start({
+    name: "memcached",
+    command: find("memcached"),
+    port,
+    args: ({ port }) => [
+      // It refuses to run as root unless told who to be.
+      ...(process.getuid?.() === 0 ? ["-u", "nobody"] : []),
+      ...["-l", "127.0.0.1", "-p", String(port), "-U", "0"],
+      ...args
+    ],
+    stopSignal: "SIGTERM",
+    url: (port) => `memcached://127.0.0.1:${port}`
+  })
+
+/** dynalite: conditional writes hold under concurrency there; nothing outlives the process. */
+export const startDynamoDb = ({ port, args = [] } = {}) =>
+  start({
+    name: "dynamodb",
+    command: process.execPath,
+    port,
+    args: ({ port }) => [
+      createRequire(import.meta.url).resolve("dynalite/cli.js"),
+      ...["--host", "127.0.0.1", "--port", String(port), "--createTableMs", "0"],
+      ...args
+    ],
+    stopSignal: "SIGTERM",
+    url: (port) => `http://127.0.0.1:${port}`
   })
 
 /** A URL in the environment wins; what cannot be had is named in `missing`. */

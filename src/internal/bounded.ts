@@ -1,0 +1,40 @@
+/**
+ * A bound on the wait for a driver, for drivers that have none of their own
+ * over everything: pool, name resolution, credentials, connection, answer.
+ *
+ * @internal
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { SessionConfigError } from "../SessionConfigError.js"
+
+/** What `bounded` fails with when the time is up. */
+export const timeIsUp = new Error("no answer in time")
+
+/**
+ * Waits for a driver's promise, but no longer than `millis` of real time (not
+ * of the `Clock`); then fails with `timeIsUp` and aborts the signal. A caller
+ * that is interrupted leaves at once, and the request goes on.
+ */
+export const bounded = <A>(
+  millis: number,
+  send: (signal: AbortSignal) => Promise<A>
+): Effect.Effect<A, unknown> =>
+  Effect.async((resume) => {
+    const controller = new AbortController()
+    const timer = setTimeout(() => {
+      resume(Effect.fail(timeIsUp))
+      controller.abort()
+    }, millis)
+    send(controller.signal)
+      .then((value) => resume(Effect.succeed(value)), (error) => resume(Effect.fail(error)))
+      .finally(() => clearTimeout(timer))
+  })
+
+/** The option `timeout` in milliseconds that a timer can count. */
+export const boundOf = (timeout: Duration.DurationInput): Effect.Effect<number, SessionConfigError> => {
+  const millis = Duration.toMillis(timeout)
+  return millis >= 1 && millis < 2 ** 31
+    ? Effect.succeed(millis)
+    : new SessionConfigError({ option: "timeout", message: "Give 1 millisecond to 24 days." })
+}

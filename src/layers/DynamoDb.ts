@@ -1,0 +1,369 @@
+/**
+ * Sessions in a table of Amazon DynamoDB, by `@aws-sdk/client-dynamodb` 3.
+ *
+ * A session is one item, each operation one request: a strongly consistent
+ * `GetItem`, or a write under a condition. No write is sent twice: one whose
+ * reply is lost fails, and whoever asked finds out.
+ *
+ * The table has a partition key `id` (a string) and no sort key. DynamoDB
+ * removes what has long expired when the table's time to live is on `deleteAt`;
+ * `createTable` sees to both.
+ *
+ * A *global* table with asynchronous replication lets the last writer win: a
+ * logout in one region can lose to a write in another. Send all requests of a
+ * user to one region.
+ *
+ * @since 0.1.0
+ */
+import type { AttributeValue, DynamoDBClient, DynamoDBClientConfig } from "@aws-sdk/client-dynamodb"
+import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import { bounded, boundOf, timeIsUp } from "../internal/bounded.js"
+import { randomToken } from "../internal/crypto.js"
+import { loadDriver } from "../internal/driver.js"
+import { SessionConfigError } from "../SessionConfigError.js"
+import type { SessionStoreErrorReason, Stored } from "../SessionStore.js"
+import { SessionStore, SessionStoreError, Version } from "../SessionStore.js"
+
+const driver = await loadDriver(
+  "@aws-sdk/client-dynamodb",
+  "effect-session/layers/DynamoDb",
+  () => import("@aws-sdk/client-dynamodb")
+)
+
+/**
+ * Which table holds the sessions, and how long to wait for it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface TableOptions {
+  /** 3 to 255 letters, digits, `_`, `-` or `.`; `"sessions"` by default. */
+  readonly table?: string | undefined
+  /**
+   * Create the table, billed by request, when it is not there, and set its time
+   * to live; false by default. Takes up to a minute, the first time.
+   */
+  readonly createTable?: boolean | undefined
+  /**
+   * The longest a request may take, credentials and connection included; 2
+   * seconds by default. Then it fails with `Timeout`. A `load` that lost its
+   * connection is sent a second time, with as long again. Real time, not the
+   * `Clock`.
+   */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * The client's own options (region, endpoint, credentials, …) and ours. Left
+ * out are those that would send a write again.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options
+  extends TableOptions, Omit<DynamoDBClientConfig, "maxAttempts" | "retryMode" | "retryStrategy">
+{}
+
+/**
+ * Makes the store, with a client that ends with the scope.
+ *
+ * DynamoDB need not be reachable, unless the table is to be created: requests
+ * fail as `Unavailable` until it is. Fails with `SessionConfigError` when there
+ * is no region, when an option makes no sense, and when the table is missing,
+ * is not one for sessions or cannot be created.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: (
+  options?: Options
+) => Effect.Effect<SessionStore["Type"], SessionConfigError, Scope.Scope> = Effect.fnUntraced(
+  function*({ createTable, table, timeout, ...options }: Options = {}) {
+    const client = yield* Effect.acquireRelease(
+      Effect.sync(() => new driver.DynamoDBClient({ ...options, maxAttempts: 1 })),
+      (client) => Effect.sync(() => client.destroy())
+    )
+    yield* Effect.tryPromise({
+      try: async () => client.config.region(),
+      catch: (cause) =>
+        new SessionConfigError({ option: "region", message: "Give a region here or as AWS_REGION.", cause })
+    })
+    return yield* open(client, { createTable, table, timeout })
+  }
+)
+
+/**
+ * Sessions in DynamoDB, with a client of its own.
+ *
+ * ```ts
+ * import * as SessionStoreDynamoDb from "effect-session/layers/DynamoDb"
+ *
+ * const Store = SessionStoreDynamoDb.layer({ region: "eu-central-1", table: "sessions" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options?: Options): Layer.Layer<SessionStore, SessionConfigError> =>
+  Layer.scoped(SessionStore, make(options))
+
+/**
+ * `layer` with options from `Config`.
+ *
+ * ```ts
+ * import * as SessionStoreDynamoDb from "effect-session/layers/DynamoDb"
+ * import { Config } from "effect"
+ *
+ * const Store = SessionStoreDynamoDb.layerConfig({
+ *   region: Config.string("AWS_REGION"),
+ *   table: Config.string("SESSION_TABLE")
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<SessionStore, SessionConfigError | ConfigError.ConfigError> =>
+  Layer.scoped(SessionStore, Effect.flatMap(Config.unwrap(options), make))
+
+/**
+ * Sessions over a client of yours, that you destroy. Its options decide
+ * whether a write may be sent twice: give it `maxAttempts: 1`.
+ *
+ * ```ts
+ * import { DynamoDBClient } from "@aws-sdk/client-dynamodb"
+ * import * as SessionStoreDynamoDb from "effect-session/layers/DynamoDb"
+ *
+ * const client = new DynamoDBClient({ region: "eu-central-1", maxAttempts: 1 })
+ *
+ * const Store = SessionStoreDynamoDb.layerClient({ client, table: "sessions" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerClient = (
+  { client, ...options }: TableOptions & { readonly client: DynamoDBClient }
+): Layer.Layer<SessionStore, SessionConfigError> => Layer.effect(SessionStore, open(client, options))
+
+/**
+ * The largest data in bytes: an item may have 400 KiB, names, key and version
+ * included.
+ */
+const maxBytes = 399 * 1024
+
+const open = Effect.fnUntraced(function*(client: DynamoDBClient, options: TableOptions) {
+  const { createTable = false, table = "sessions" } = options
+  const timeout = yield* boundOf(options.timeout ?? "2 seconds")
+  if (!/^[a-zA-Z0-9_.-]{3,255}$/.test(table)) {
+    return yield* new SessionConfigError({
+      option: "table",
+      message: `Give 3 to 255 letters, digits, "_", "-" or ".".`
+    })
+  }
+  if (createTable) yield* create(client, table)
+  const store = storeOf(client, table, timeout)
+  // Opens a connection, too, before the first request needs one.
+  yield* Effect.catchIf(store.load("-"), ({ cause }) => isWrongTable(cause), ({ cause }) =>
+    new SessionConfigError({
+      option: "table",
+      message: `There is no table ${table} with a partition key "id" (a string) alone: see "createTable".`,
+      cause
+    })).pipe(Effect.catchTag("SessionStoreError", () => Effect.void))
+  return store
+})
+
+const isWrongTable = (cause: unknown) => ["ResourceNotFoundException", "ValidationException"].includes(nameOf(cause))
+
+/** Tables of others are left as they are, other than that their time to live is set. */
+const create = (client: DynamoDBClient, table: string) =>
+  Effect.tryPromise({
+    try: async () => {
+      await client.send(
+        new driver.CreateTableCommand({
+          TableName: table,
+          AttributeDefinitions: [{ AttributeName: "id", AttributeType: "S" }],
+          KeySchema: [{ AttributeName: "id", KeyType: "HASH" }],
+          BillingMode: "PAY_PER_REQUEST"
+        })
+      ).catch(tolerate("ResourceInUseException"))
+      await driver.waitUntilTableExists({ client, maxWaitTime: 60, minDelay: 1, maxDelay: 2 }, { TableName: table })
+      await client.send(
+        new driver.UpdateTimeToLiveCommand({
+          TableName: table,
+          TimeToLiveSpecification: { AttributeName: "deleteAt", Enabled: true }
+        })
+        // It is set already; an emulator has none.
+      ).catch(tolerate("ValidationException", "UnknownOperationException"))
+    },
+    catch: (cause) =>
+      new SessionConfigError({
+        option: "createTable",
+        message: `The table ${table} could not be created, or its time to live not be set (${nameOf(cause)}).`,
+        cause
+      })
+  })
+
+const tolerate = (...names: ReadonlyArray<string>) => (error: unknown): void => {
+  if (!names.includes(nameOf(error))) throw error
+}
+
+type Operation = Exclude<SessionStoreError["operation"], "sweep">
+
+type Values = Record<string, AttributeValue>
+
+const isLive = "expiresAt > :now"
+const isCurrent = `version = :expected AND ${isLive}`
+
+const storeOf = (client: DynamoDBClient, table: string, timeout: number): SessionStore["Type"] => {
+  const attempt = <A>(operation: Operation, send: (signal: AbortSignal) => Promise<A>) =>
+    Effect.mapError(
+      bounded(timeout, send),
+      (cause) => new SessionStoreError({ reason: reasonOf(cause), operation, cause })
+    )
+
+  /** Whether the condition held. A failed one need not come with the item. */
+  const held = (operation: Operation, send: (signal: AbortSignal) => Promise<unknown>) =>
+    attempt(operation, (signal) =>
+      send(signal).then(() => true, (error) => {
+        tolerate("ConditionalCheckFailedException")(error)
+        return false
+      }))
+
+  const put = (
+    operation: "insert" | "replace",
+    key: string,
+    data: Uint8Array,
+    expiresAt: number,
+    condition: string,
+    values: Values = {}
+  ): Effect.Effect<Option.Option<Version>, SessionStoreError> => {
+    if (data.length > maxBytes) {
+      return new SessionStoreError({ reason: "TooLarge", operation, limit: maxBytes, actual: data.length })
+    }
+    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const version = Version(randomToken())
+      const command = new driver.PutItemCommand({
+        TableName: table,
+        Item: { id: { S: key }, data: { B: data }, version: { S: version }, ...deadline(expiresAt, now) },
+        ConditionExpression: condition,
+        ExpressionAttributeValues: { ...values, ":now": number(now) }
+      })
+      return Effect.map(
+        held(operation, (abortSignal) => client.send(command, { abortSignal })),
+        (done) => done ? Option.some(version) : Option.none()
+      )
+    })
+  }
+
+  return SessionStore.of({
+    load: (key) =>
+      attempt(
+        "load",
+        (abortSignal) =>
+          client.send(new driver.GetItemCommand({ TableName: table, Key: { id: { S: key } }, ConsistentRead: true }), {
+            abortSignal
+          })
+      ).pipe(
+        Effect.retry({ times: 1, while: ({ reason }) => reason === "Unavailable" }),
+        Effect.flatMap(({ Item }) => parse(Item)),
+        Effect.zipWith(
+          Clock.currentTimeMillis,
+          (stored, now) => Option.filter(stored, ({ expiresAt }) => expiresAt > now)
+        )
+      ),
+
+    insert: (key, data, expiresAt) =>
+      put("insert", key, data, expiresAt, "attribute_not_exists(id) OR expiresAt <= :now"),
+
+    replace: (key, expected, data, expiresAt) =>
+      put("replace", key, data, expiresAt, isCurrent, { ":expected": { S: expected } }),
+
+    touch: (key, { version }, expiresAt) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        const moved = deadline(expiresAt, now)
+        const command = new driver.UpdateItemCommand({
+          TableName: table,
+          Key: { id: { S: key } },
+          UpdateExpression: "SET expiresAt = :expiresAt, deleteAt = :deleteAt",
+          ConditionExpression: isCurrent,
+          ExpressionAttributeValues: {
+            ":expected": { S: version },
+            ":now": number(now),
+            ":expiresAt": moved.expiresAt,
+            ":deleteAt": moved.deleteAt
+          }
+        })
+        return held("touch", (abortSignal) => client.send(command, { abortSignal }))
+      }),
+
+    remove: (key, expected) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        const command = new driver.DeleteItemCommand({
+          TableName: table,
+          Key: { id: { S: key } },
+          ConditionExpression: expected === undefined ? isLive : isCurrent,
+          ExpressionAttributeValues: {
+            ...(expected === undefined ? {} : { ":expected": { S: expected } }),
+            ":now": number(now)
+          }
+        })
+        return held("remove", (abortSignal) => client.send(command, { abortSignal }))
+      })
+  })
+}
+
+const number = (value: number) => ({ N: String(value) })
+
+/**
+ * `expiresAt` in milliseconds counts. `deleteAt` is for the server's broom: in
+ * seconds, by its clock, and a minute late.
+ */
+const deadline = (expiresAt: number, now: number) => ({
+  expiresAt: number(expiresAt),
+  deleteAt: number(Math.ceil((Date.now() + expiresAt - now) / 1000) + 60)
+})
+
+const parse = (item: Values | undefined): Effect.Effect<Option.Option<Stored>, SessionStoreError> => {
+  if (item === undefined) return Effect.succeedNone
+  const data = item.data?.B
+  const version = item.version?.S
+  const expiresAt = Number(item.expiresAt?.N)
+  if (data === undefined || version === undefined || Number.isNaN(expiresAt)) {
+    return new SessionStoreError({ reason: "Corrupt", operation: "load" })
+  }
+  return Effect.succeedSome({ data, version: Version(version), expiresAt })
+}
+
+const nameOf = (error: unknown) => error instanceof Error ? error.name : ""
+
+const throttled = new Set([
+  "ProvisionedThroughputExceededException",
+  "RequestLimitExceeded",
+  "ThrottlingException",
+  "TransactionConflictException"
+])
+
+/** By name, then by status: what the server refused for its own sake, and what never reached it. */
+const reasonOf = (error: unknown): SessionStoreErrorReason => {
+  if (error === timeIsUp) return "Timeout"
+  if (throttled.has(nameOf(error))) return "Throttled"
+  if (nameOf(error) === "TimeoutError" && !isReset(error)) return "Timeout"
+  if (nameOf(error) === "CredentialsProviderError") return "Rejected"
+  return error instanceof driver.DynamoDBServiceException && (error.$metadata.httpStatusCode ?? 500) < 500
+    ? "Rejected"
+    : "Unavailable"
+}
+
+/** The client calls a connection that was closed a timeout, too. */
+const isReset = (error: unknown) =>
+  error instanceof Error && "code" in error && /^(ECONNRESET|EPIPE)$/.test(String(error.code))
