@@ -44,7 +44,7 @@ const always = (body: (schedule: Schedule) => ReturnType<typeof inWorld>) =>
     FastCheck.asyncProperty(schedule, (schedule) =>
       Effect.runPromise(Effect.provide(Effect.withRandom(body(schedule), Random.fixed([0])), TestContext.TestContext))),
     {
-      numRuns: 300
+      numRuns: 60
     }
   )
 
