@@ -12,7 +12,9 @@
  * the response head; when that fails, the error is the response. A handler
  * that died or was interrupted has recorded nothing.
  *
- * Inside the platform's `cors`, not around it: that sets `Vary` anew.
+ * Inside the platform's `cors`, not around it: that sets `Vary` anew. And never
+ * inside `HttpApp.withPreResponseHandler`, which takes back every hook that was
+ * set within: nothing would be committed.
  *
  * @since 0.1.0
  */

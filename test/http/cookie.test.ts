@@ -1,15 +1,18 @@
 /** The cookie's rules, its strict reader, and how it is written. */
 import * as HttpApp from "@effect/platform/HttpApp"
-import { SessionHttp } from "effect-session"
+import * as HttpRouter from "@effect/platform/HttpRouter"
+import { type Session, SessionHttp } from "effect-session"
 import * as SessionCookie from "effect-session/http/SessionCookie"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as TestClock from "effect/TestClock"
 import * as TestContext from "effect/TestContext"
 import { describe, expect, it } from "vitest"
 import type { Handler } from "./app.js"
 import { AppSession, handlers, Probe } from "./app.js"
+import { observe } from "./observed.js"
 
 const live = "A".repeat(54)
 
@@ -21,7 +24,11 @@ const optionOf = (options: SessionCookie.Options): string | undefined =>
 
 /** A handler behind the middleware, as a function of requests. */
 const webOf = (handler: Handler, options?: Parameters<typeof AppSession.layer>[0]) => {
-  const sessions = AppSession.layer(options).pipe(Layer.provide(new Probe().layer), Layer.orDie)
+  const sessions = AppSession.layer(options).pipe(
+    Layer.provide(new Probe().layer),
+    Layer.orDie,
+    Layer.provideMerge(Logger.remove(Logger.defaultLogger)) // secure: false warns
+  )
   return HttpApp.toWebHandlerLayer(SessionHttp.middleware(AppSession)(handler), sessions)
 }
 
@@ -175,6 +182,19 @@ describe("options", () => {
     expect(error.message).not.toContain("hunter2")
   })
 
+  it("OW-05: secure: false warns, once, when the Layer is built", () => {
+    const observed = observe()
+    Effect.runSync(Effect.scoped(Layer.build(
+      AppSession.layer({ cookie: { secure: false } }).pipe(
+        Layer.provide(new Probe().layer),
+        Layer.provide(observed.layer)
+      )
+    )))
+    expect(observed.logs.filter((line) => line.includes("level=WARN") && line.includes("cookie.secure"))).toHaveLength(
+      1
+    )
+  })
+
   it("the Layer fails with it", () => {
     const failure = Effect.runSync(Effect.flip(Effect.scoped(Layer.build(
       AppSession.layer({ cookie: { name: "__Host-id", secure: false } }).pipe(Layer.provide(new Probe().layer))
@@ -278,20 +298,92 @@ describe("Set-Cookie", () => {
     expect(lifetimeOf(line).maxAge).toBe(864_000)
   })
 
-  it("by TestClock: Max-Age and Expires are the store's deadline", () =>
-    Effect.gen(function*() {
-      yield* TestClock.setTime(500)
-      const manager = yield* AppSession.Manager
-      const opened = manager.open()
-      yield* opened.handle.setLifetime({ persistent: true, idleTimeout: "1 minute" })
-      yield* opened.handle.set("n", 1)
-      yield* opened.finish
-      expect(opened.cookie).toMatchObject({ _tag: "Set", expiresAt: { _tag: "Some", value: 60_500 } })
+  /** The app under TestClock, with a store that tells what it was asked. */
+  const underTestClock = <A, E>(
+    options: Session.Options,
+    body: (send: (path: string, cookie?: string) => Effect.Effect<Response>, probe: Probe) => Effect.Effect<A, E>
+  ) => {
+    const probe = new Probe()
+    return Effect.gen(function*() {
+      const app = HttpRouter.empty.pipe(
+        HttpRouter.get("/write", handlers.write),
+        HttpRouter.get("/expires-at", handlers["expires-at"]),
+        HttpRouter.use(SessionHttp.middleware(AppSession))
+      )
+      const handler = HttpApp.toWebHandlerRuntime(yield* Effect.runtime<Session.Manager<AppSession>>())(app)
+      return yield* body(
+        (path, cookie) =>
+          Effect.promise(() =>
+            handler(new Request(`http://localhost${path}`, cookie === undefined ? {} : { headers: { cookie } }))
+          ),
+        probe
+      )
     }).pipe(
-      Effect.provide(AppSession.layer().pipe(Layer.provide(new Probe().layer))),
+      Effect.provide(AppSession.layer(options).pipe(Layer.provide(probe.layer))),
       Effect.provide(TestContext.TestContext),
       Effect.runPromise
+    )
+  }
+
+  const expiresAt = (response: Response) =>
+    Effect.map(Effect.promise(() => response.json()), (option: { readonly value: string }) => Date.parse(option.value))
+
+  it("OW-10 REG-C20: a touch moves store and persistent cookie together, and is not to be cached", () =>
+    underTestClock({ persistent: true, idleTimeout: "30 minutes" }, (send, probe) =>
+      Effect.gen(function*() {
+        const first = yield* send("/write")
+        expect(lifetimeOf(first.headers.getSetCookie()[0]!)).toEqual({ maxAge: 1800, expires: 1_800_000 })
+        const cookie = first.headers.getSetCookie()[0]!.split(";")[0]!
+
+        yield* TestClock.adjust("2 minutes") // less than a tenth of the idle timeout
+        const early = yield* send("/expires-at", cookie)
+        expect(early.headers.getSetCookie()).toEqual([])
+        expect(early.headers.get("cache-control")).toBeNull()
+
+        yield* TestClock.adjust("2 minutes")
+        const late = yield* send("/expires-at", cookie)
+        expect(probe.operations).toEqual(["insert", "load", "load", "touch"])
+        expect(late.headers.getSetCookie()).toHaveLength(1)
+        const [line] = late.headers.getSetCookie()
+        expect(line!.startsWith(`${cookie}; Max-Age=1800; Path=/; Expires=`)).toBe(true)
+        expect(late.headers.get("cache-control")).toBe("no-store")
+        expect(late.headers.get("vary")).toBe("Cookie")
+        expect(yield* expiresAt(yield* send("/expires-at", cookie))).toBe(lifetimeOf(line!).expires)
+      })))
+
+  it("a touch of a session that ends with the browser sets no cookie", () =>
+    underTestClock({ idleTimeout: "30 minutes" }, (send, probe) =>
+      Effect.gen(function*() {
+        const cookie = (yield* send("/write")).headers.getSetCookie()[0]!.split(";")[0]!
+        yield* TestClock.adjust("4 minutes")
+        const response = yield* send("/expires-at", cookie)
+        expect(probe.operations).toEqual(["insert", "load", "touch"])
+        expect(response.headers.getSetCookie()).toEqual([])
+        expect(response.headers.get("cache-control")).toBeNull()
+      })))
+
+  it("the absolute timeout bounds the cookie as it bounds the record", () =>
+    underTestClock(
+      { persistent: true, idleTimeout: "30 minutes", absoluteTimeout: "40 minutes" },
+      (send) =>
+        Effect.gen(function*() {
+          const cookie = (yield* send("/write")).headers.getSetCookie()[0]!.split(";")[0]!
+          yield* TestClock.adjust("20 minutes")
+          const response = yield* send("/write", cookie)
+          expect(lifetimeOf(response.headers.getSetCookie()[0]!)).toEqual({ maxAge: 1200, expires: 2_400_000 })
+        })
     ))
+
+  it("a touch that fails leaves response and cookie as they are", () =>
+    underTestClock({ persistent: true, idleTimeout: "30 minutes" }, (send, probe) =>
+      Effect.gen(function*() {
+        const cookie = (yield* send("/write")).headers.getSetCookie()[0]!.split(";")[0]!
+        yield* TestClock.adjust("4 minutes")
+        probe.failing = { touch: "Unavailable" }
+        const response = yield* send("/expires-at", cookie)
+        expect(response.status).toBe(200)
+        expect(response.headers.getSetCookie()).toEqual([])
+      })))
 })
 
 // ---------------------------------------------------------------------------
