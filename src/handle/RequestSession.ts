@@ -223,7 +223,13 @@ export class RequestSession<A> {
       this.rebase()
       return this.status !== "current"
         ? Effect.void
-        : Effect.map(this.find, (found) => found._tag === "Current" ? this.adopt(found.base) : this.vanish(found))
+        : Effect.map(this.find, (found) => {
+          if (found._tag !== "Current") {
+            return this.vanish(found)
+          }
+          this.adopt(found.base)
+          this.rebase() // another fiber may have recorded something meanwhile
+        })
     })
   }
 

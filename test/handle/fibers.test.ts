@@ -84,6 +84,18 @@ describe("two fibers of one request", () => {
       expect((yield* stored(world, cookie)).count).toBe(2)
     }))
 
+  rule("record during a reload: what comes after its beginning is kept", (world) =>
+    Effect.gen(function*() {
+      const cookie = yield* issued(world)
+      const { finish, handle } = world.app.open(cookie)
+      yield* handle.set("note", "dropped")
+      world.faults.script("load", Faults.after(Effect.orDie(increment(handle))))
+      yield* handle.reload
+      expect(yield* handle.get("count")).toBe(1)
+      yield* finish
+      expect(yield* stored(world, cookie)).toEqual({ count: 1, note: "" })
+    }))
+
   rule("commit one after the other, each entry once", (world) =>
     Effect.gen(function*() {
       const cookie = yield* issued(world)
