@@ -1,15 +1,18 @@
 /**
- * The example app as its users start it: the built code, in a process of its
- * own, talked to by HTTP.
+ * The example app as its users start it: on the built library, in a process of
+ * its own, talked to by HTTP.
  */
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
+import { createRequire } from "node:module"
 import * as os from "node:os"
 import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { fileURLToPath } from "node:url"
+import { fileURLToPath, pathToFileURL } from "node:url"
 
-const main = fileURLToPath(new URL("../examples/app/dist/main.js", import.meta.url))
+const main = fileURLToPath(new URL("../examples/app/main.ts", import.meta.url))
+const library = fileURLToPath(new URL("../dist/index.js", import.meta.url))
+const tsx = pathToFileURL(createRequire(main).resolve("tsx")).href
 
 export interface App {
   readonly url: string
@@ -22,7 +25,7 @@ export interface App {
 /** Runs the app until it ends or says where it listens. */
 const run = (env: Record<string, string>, cwd: string) => {
   const { PATH } = process.env
-  const child = spawn(process.execPath, [main], { cwd, env: { PATH, PORT: "0", ...env } })
+  const child = spawn(process.execPath, ["--import", tsx, main], { cwd, env: { PATH, PORT: "0", ...env } })
   let output = ""
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve))
   const address = new Promise<string | undefined>((resolve) => {
@@ -43,7 +46,7 @@ const run = (env: Record<string, string>, cwd: string) => {
 
 /** `cwd`: where `file:./…` is; by default nowhere that matters. */
 export const startApp = async (env: Record<string, string>, cwd = os.tmpdir()): Promise<App> => {
-  if (!fs.existsSync(main)) throw new Error("The example is not built: npm run build -w examples/app")
+  if (!fs.existsSync(library)) throw new Error("The library is not built: npm run build")
   const { address, child, ended, output } = run(env, cwd)
   const url = await address
   if (url === undefined) throw new Error(`The example did not start:\n${output()}`)
@@ -71,7 +74,8 @@ export interface Answer {
   readonly headers: Headers
   readonly text: string
   /** The JSON in it; undefined when there is none. */
-  readonly body: any // a test looks into it, and finds out
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a test looks into it, and finds out
+  readonly body: any
   /** The session cookie that it sets, `""` when it clears it. */
   readonly cookie: string | undefined
 }
@@ -86,7 +90,11 @@ export interface Call {
   readonly headers?: Record<string, string>
 }
 
-export const call = async (app: App, target: string, { cookie, form, headers, json, method }: Call = {}): Promise<Answer> => {
+export const call = async (
+  app: App,
+  target: string,
+  { cookie, form, headers, json, method }: Call = {}
+): Promise<Answer> => {
   const body = form ? new URLSearchParams(form) : typeof json === "string" ? json : JSON.stringify(json)
   const response = await fetch(app.url + target, {
     method: method ?? (body === undefined ? "GET" : "POST"),

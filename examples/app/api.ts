@@ -35,9 +35,11 @@ const isExcessive = (value: unknown, depth = 32): boolean => {
 
 const KeyAndValue = Schema.Struct({
   key: Schema.String,
-  value: Schema.Unknown.pipe(Schema.filter((value) =>
-    value === undefined ? "is missing" : isExcessive(value) ? "a number is too large, or the nesting too deep" : true
-  ))
+  value: Schema.Unknown.pipe(
+    Schema.filter((value) =>
+      value === undefined ? "is missing" : isExcessive(value) ? "a number is too large, or the nesting too deep" : true
+    )
+  )
 })
 
 const User = Schema.Struct({ user: Schema.NonEmptyString })
@@ -50,7 +52,8 @@ const show = Effect.gen(function*() {
   return { value: Values.toObject(values), isNew: yield* session.isNew }
 })
 
-const notANumber = (key: string) => new Refused({ status: 422, message: `What is stored at ${JSON.stringify(key)} is not a number.` })
+const notANumber = (key: string) =>
+  new Refused({ status: 422, message: `What is stored at ${JSON.stringify(key)} is not a number.` })
 
 /** The number at a key, as this request sees it. */
 const countOf = (key: string) =>

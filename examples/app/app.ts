@@ -11,7 +11,10 @@ import { AppSession } from "./session.js"
 import { site } from "./site.js"
 
 export const app = (origin: URL | undefined) =>
-  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => isApi(request.url) ? apiApp(origin) : siteApp(origin))
+  Effect.flatMap(
+    HttpServerRequest.HttpServerRequest,
+    (request) => isApi(request.url) ? apiApp(origin) : siteApp(origin)
+  )
 
 const isApi = (url: string) => /^\/api(?![^/?])/.test(url)
 
@@ -26,7 +29,10 @@ const siteApp = (origin: URL | undefined) =>
     }),
     SessionHttp.middleware(AppSession),
     Effect.catchAllDefect((defect) =>
-      Effect.as(Effect.logError("Unexpected", defect), problem(500, "Our fault", "Something went wrong here. It is noted."))
+      Effect.as(
+        Effect.logError("Unexpected", defect),
+        problem(500, "Our fault", "Something went wrong here. It is noted.")
+      )
     )
   )
 
@@ -54,7 +60,11 @@ const report = (error: SessionError) =>
 const sessionProblem = (error: SessionError) => {
   switch (error.reason) {
     case "Gone":
-      return problem(409, "Signed out meanwhile", "You signed out or in again somewhere else before this arrived. It was not kept.")
+      return problem(
+        409,
+        "Signed out meanwhile",
+        "You signed out or in again somewhere else before this arrived. It was not kept."
+      )
     case "Conflict":
       return problem(409, "Too many hands", "Something else changed this at the same moment. Please try again.")
     case "TooLarge":
@@ -64,7 +74,11 @@ const sessionProblem = (error: SessionError) => {
     case "Throttled":
     case "Rejected":
       return HttpServerResponse.setHeader(
-        problem(503, "One moment, please", "We cannot reach what we remember of you. It is safe; please try again in a moment."),
+        problem(
+          503,
+          "One moment, please",
+          "We cannot reach what we remember of you. It is safe; please try again in a moment."
+        ),
         "retry-after",
         "5"
       )

@@ -1,6 +1,6 @@
 /** Reads what a request sends: at most 64 KiB, and of the shape that is asked for. */
-import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as Effect from "effect/Effect"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
@@ -49,25 +49,28 @@ const utf8 = new TextDecoder("utf-8", { fatal: true })
  * The platform's own limit cuts the connection. This one answers: what is over
  * the limit is neither kept nor waited for, and Node drops it as it comes.
  */
-const text = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
-  Effect.async<string, Refused>((resume) => {
-    const source = NodeHttpServerRequest.toIncomingMessage(request)
-    if (Number(source.headers["content-length"]) > maxBytes) {
-      return resume(tooLarge)
-    }
-    const chunks: Array<Buffer> = []
-    let size = 0
-    const keep = (chunk: Buffer) => {
-      size += chunk.length
-      if (size <= maxBytes) return void chunks.push(chunk)
-      source.off("data", keep)
-      resume(tooLarge)
-    }
-    source.on("data", keep)
-    source.once("error", () => resume(refuse("The body ended early.")))
-    source.once("end", () =>
-      resume(Effect.try({
-        try: () => utf8.decode(Buffer.concat(chunks)),
-        catch: () => refuse("The body is not UTF-8.")
-      })))
-  }))
+const text = Effect.flatMap(
+  HttpServerRequest.HttpServerRequest,
+  (request) =>
+    Effect.async<string, Refused>((resume) => {
+      const source = NodeHttpServerRequest.toIncomingMessage(request)
+      if (Number(source.headers["content-length"]) > maxBytes) {
+        return resume(tooLarge)
+      }
+      const chunks: Array<Buffer> = []
+      let size = 0
+      const keep = (chunk: Buffer) => {
+        size += chunk.length
+        if (size <= maxBytes) return void chunks.push(chunk)
+        source.off("data", keep)
+        resume(tooLarge)
+      }
+      source.on("data", keep)
+      source.once("error", () => resume(refuse("The body ended early.")))
+      source.once("end", () =>
+        resume(Effect.try({
+          try: () => utf8.decode(Buffer.concat(chunks)),
+          catch: () => refuse("The body is not UTF-8.")
+        })))
+    })
+)

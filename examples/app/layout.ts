@@ -40,7 +40,12 @@ export const page = (
   <header>
     <a class="brand" href="/"><img src="/icon.svg" alt="" width="28" height="28">Leaf &amp; Kettle</a>
     <nav aria-label="Pages">
-      ${link("/shop", items === 0 ? "Shop" : html`Shop <span class="badge" aria-label="${items} in the cart">${items}</span>`)}
+      ${
+    link(
+      "/shop",
+      items === 0 ? "Shop" : html`Shop <span class="badge">${items}<span class="unseen"> in the cart</span></span>`
+    )
+  }
       ${link("/notes", "Notes")}
       ${link("/visits", "Visits")}
     </nav>
@@ -48,7 +53,7 @@ export const page = (
     visitor.user === undefined
       ? html`<div class="account">${link("/sign-in", "Sign in")}</div>`
       : html`<form class="account" method="post" action="/sign-out">
-          <span>Hello, <b>${visitor.user}</b></span>
+          <span><span class="hello">Hello, </span><b>${visitor.user}</b></span>
           <button class="quiet">Sign out</button>
         </form>`
   }
@@ -64,5 +69,12 @@ export const page = (
 }
 
 /** `back`: where the visitor can go on, and what the link says. */
-export const problem = (status: number, title: string, text: string, back: readonly [to: string, label: string] = ["/", "To the start"]) =>
-  page("", title, html`<p class="lead">${text}</p><p><a class="button" href="${back[0]}">${back[1]}</a></p>`, { status })
+export const problem = (
+  status: number,
+  title: string,
+  text: string,
+  back: readonly [to: string, label: string] = ["/", "To the start"]
+) =>
+  page("", title, html`<p class="lead">${text}</p><p><a class="button" href="${back[0]}">${back[1]}</a></p>`, {
+    status
+  })

@@ -1,7 +1,7 @@
 /** Reads the environment and serves. */
-import * as HttpServer from "@effect/platform/HttpServer"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as HttpServer from "@effect/platform/HttpServer"
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
@@ -15,7 +15,10 @@ import { Store } from "./store.js"
 
 const environment = Config.all({
   port: Config.integer("PORT").pipe(
-    Config.validate({ message: "PORT has to be between 0 and 65535", validation: (port) => port >= 0 && port < 65_536 }),
+    Config.validate({
+      message: "PORT has to be between 0 and 65535",
+      validation: (port) => port >= 0 && port < 65_536
+    }),
     Config.withDefault(3000)
   ),
   idleTimeout: Config.duration("SESSION_IDLE_TIMEOUT").pipe(Config.withDefault("30 minutes")),
@@ -46,7 +49,7 @@ const Main = Layer.unwrapEffect(Effect.map(environment, ({ idleTimeout, origin, 
 
 Layer.launch(Main).pipe(
   Effect.tapError((error) =>
-    Console.error(`Cannot start: ${ConfigError.isConfigError(error) ? String(error) : error.message}`)
+    Console.error(`Cannot start: ${ConfigError.isConfigError(error) ? String(error) : error.message || error.cause}`)
   ),
   Effect.tapDefect((defect) => Console.error(Cause.pretty(defect))),
   NodeRuntime.runMain({ disableErrorReporting: true })

@@ -1,9 +1,9 @@
 /** Chooses where sessions are kept, by a URL. Only the driver that is needed gets imported. */
+import type { SessionStore } from "effect-session"
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import type { SessionStore } from "effect-session"
 import { fileURLToPath } from "node:url"
 
 /** The URL may hold a password, so no message of ours repeats it. */
@@ -46,7 +46,9 @@ export const Store = Layer.unwrapEffect(Effect.gen(function*() {
   const open = choose(text)
   if (open === undefined) {
     return yield* Effect.fail(
-      new Error("SESSION_STORE has to be one of memory:, file:./directory, redis://host:6379 and postgres://user@host/database")
+      new Error(
+        "SESSION_STORE has to be one of memory:, file:./directory, redis://host:6379 and postgres://user@host/database"
+      )
     )
   }
   return yield* Effect.promise(() => open(text))

@@ -25,7 +25,7 @@ h1 { margin: 2.5rem 0 1rem; font: 600 clamp(1.9rem, 6vw, 2.6rem)/1.15 Georgia, "
 h2 { margin: 2rem 0 .75rem; font: 600 1.2rem/1.3 Georgia, "Times New Roman", serif; }
 a { color: var(--leaf); text-underline-offset: .2em; }
 :focus-visible { outline: 3px solid var(--leaf); outline-offset: 2px; }
-.skip { position: absolute; left: -99rem; }
+.skip, .unseen { position: absolute; left: -99rem; }
 .skip:focus { left: 1rem; top: 1rem; padding: .5rem 1rem; background: var(--sheet); }
 
 header { display: flex; flex-wrap: wrap; align-items: center; gap: .25rem 1.5rem; padding: 1rem 0; border-bottom: 1px solid var(--line); }
@@ -68,6 +68,7 @@ input { min-width: 0; min-height: 2.75rem; padding: .4rem .9rem; border: 1px sol
 footer { margin: 3rem 0 1.5rem; padding-top: 1rem; border-top: 1px solid var(--line); color: var(--soft); font-size: .9rem; }
 @media (max-width: 30rem) {
   header nav { order: 3; width: 100%; justify-content: space-between; }
+  .hello { display: none; }
   .row { grid-template-columns: 1fr; }
 }
 `
