@@ -115,7 +115,7 @@ export class RequestSession<A> {
   private superseded = false
   private entries: Array<Log.Entry<A>> = []
   private guards: Log.Guards<A> | undefined
-  /** Keys read since the last write: reading them again records nothing. */
+  /** Keys read since the draft last changed: reading them again records nothing. */
   private readKeys: Set<PropertyKey | undefined> | undefined
   private spent: Failure | undefined
   private finished = false
@@ -474,6 +474,7 @@ export class RequestSession<A> {
   private rebase(): void {
     const origin = this.origin!
     const folded = Log.fold(this.settings.payload, origin, this.guards, this.entries)
+    this.readKeys = undefined
     this.broken = folded._tag === "Left"
     this.draft = folded._tag === "Right" ? folded.right : Log.draftOf(origin.value, origin.extras)
   }
@@ -741,7 +742,6 @@ export class RequestSession<A> {
   private committed(work: Work<A>, draft: Log.Draft<A>): void {
     this.entries.splice(0, work.taken)
     this.guards = Log.guardsAfter(draft)
-    this.readKeys = undefined
     this.rebase()
   }
 

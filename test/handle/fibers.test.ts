@@ -96,6 +96,20 @@ describe("two fibers of one request", () => {
       expect(yield* stored(world, cookie)).toEqual({ count: 1, note: "" })
     }))
 
+  rule("read during a reload: reading again after it clears what has moved", (world) =>
+    Effect.gen(function*() {
+      const cookie = yield* issued(world)
+      const { finish, handle } = world.app.open(cookie)
+      yield* handle.value
+      yield* Effect.orDie(request(world.other, cookie, increment))
+      world.faults.script("load", Faults.after(Effect.orDie(handle.get("count"))))
+      yield* handle.reload
+      expect(yield* handle.get("count")).toBe(1)
+      yield* handle.set("count", 9)
+      yield* finish
+      expect((yield* stored(world, cookie)).count).toBe(9)
+    }))
+
   rule("commit one after the other, each entry once", (world) =>
     Effect.gen(function*() {
       const cookie = yield* issued(world)
