@@ -187,8 +187,29 @@ export const statusOf = (error: SessionError): number =>
  * @since 0.1.0
  * @category conversions
  */
-export const toResponse = (error: SessionError): HttpServerResponse.HttpServerResponse =>
-  HttpServerResponse.unsafeJson(encode(error), { status: statusOf(error) })
+export const toResponse = (error: SessionError): HttpServerResponse.HttpServerResponse => {
+  const response = HttpServerResponse.unsafeJson(encode(error), { status: statusOf(error) })
+  errorResponses.add(response)
+  return response
+}
+
+const errorResponses = new WeakSet<HttpServerResponse.HttpServerResponse>()
+
+/**
+ * Whether a response is what a session's error turned into.
+ *
+ * @internal
+ */
+export const isErrorResponse = (response: HttpServerResponse.HttpServerResponse): boolean =>
+  errorResponses.has(response)
+
+/**
+ * Whether a value is one of the four errors.
+ *
+ * @since 0.1.0
+ * @category guards
+ */
+export const isSessionError: (u: unknown) => u is SessionError = Schema.is(SessionError)
 
 /**
  * What a failed store operation means for the session.

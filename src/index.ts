@@ -30,6 +30,7 @@ export * as SessionFormat from "./schema/SessionFormat.js"
 /** @since 0.1.0 */
 export {
   causeOf,
+  isSessionError,
   SessionConflict,
   SessionError,
   SessionFailure,

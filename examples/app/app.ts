@@ -18,16 +18,16 @@ export const app = (origin: URL | undefined) =>
 
 const isApi = (url: string) => /^\/api(?![^/?])/.test(url)
 
-/** What nobody foresaw is caught outside of the session, which then stores nothing of that request. */
+/** A session's errors, and what nobody foresaw, are caught outside of it: it then stores nothing of that request. */
 const siteApp = (origin: URL | undefined) =>
   site.pipe(
     sameOrigin(origin),
     Effect.catchTags({
-      SessionError: (error) => Effect.as(report(error), sessionProblem(error)),
       Refused: ({ message, status }) => Effect.succeed(problem(status, "That did not work", message)),
       RouteNotFound: () => Effect.succeed(problem(404, "Not here", "There is no such page."))
     }),
     SessionHttp.middleware(AppSession),
+    Effect.catchTag("SessionError", (error) => Effect.as(report(error), sessionProblem(error))),
     Effect.catchAllDefect((defect) =>
       Effect.as(
         Effect.logError("Unexpected", defect),
@@ -40,11 +40,11 @@ const apiApp = (origin: URL | undefined) =>
   api.pipe(
     sameOrigin(origin),
     Effect.catchTags({
-      SessionError: (error) => Effect.zipRight(report(error), HttpServerRespondable.toResponse(error)),
       Refused: ({ message, status }) => Effect.succeed(sayWrong(status, message)),
       RouteNotFound: ({ request }) => Effect.succeed(sayWrong(404, `There is no ${request.method} ${request.url}.`))
     }),
     SessionHttp.middleware(AppSession),
+    Effect.catchTag("SessionError", (error) => Effect.zipRight(report(error), HttpServerRespondable.toResponse(error))),
     Effect.catchAllDefect((defect) =>
       Effect.as(Effect.logError("Unexpected", defect), sayWrong(500, "Something went wrong here."))
     )

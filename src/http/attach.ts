@@ -21,7 +21,7 @@ import type { CookieChange } from "../handle/RequestSession.js"
 import type { CurrentFiber } from "../internal/fiber.js"
 import type { Session } from "../Session.js"
 import type { SessionError } from "../SessionError.js"
-import { toResponse } from "../SessionError.js"
+import { isErrorResponse, isSessionError, toResponse } from "../SessionError.js"
 import * as SessionCookie from "./SessionCookie.js"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -101,7 +101,11 @@ const refuseClash = (other: Attached<unknown>, manager: Manager<unknown>, agnost
   }
 }
 
-/** Notes how the handler ended; a failure of the typed kind is an end like any other. */
+/**
+ * Notes how the handler ended. A typed failure is an end like any other; but
+ * the answer to a session's own error says that nothing was stored, and so it
+ * is.
+ */
 export const ended = <H>(attached: Attached<H>, cause: Cause.Cause<unknown> | undefined): void => {
   attached.outcome = cause !== undefined && isDead(cause) ? "died" : "finished"
 }
@@ -109,6 +113,11 @@ export const ended = <H>(attached: Attached<H>, cause: Cause.Cause<unknown> | un
 const isDead = (cause: Cause.Cause<unknown>): boolean => {
   for (const defect of Cause.defects(cause)) {
     if (!HttpServerResponse.isServerResponse(defect)) {
+      return true
+    }
+  }
+  for (const error of Cause.failures(cause)) {
+    if (isSessionError(error)) {
       return true
     }
   }
@@ -125,7 +134,7 @@ const hook = <H>(fiber: CurrentFiber, attached: Attached<H>): void => {
   fiber.setFiberRef(
     HttpApp.currentPreResponseHandlers,
     Option.some<HttpApp.PreResponseHandler>((request, response) => {
-      attached.outcome ??= deadResponses.has(response) ? "died" : "finished"
+      attached.outcome ??= deadResponses.has(response) || isErrorResponse(response) ? "died" : "finished"
       return previous._tag === "None"
         ? respond(attached, response)
         : Effect.flatMap(previous.value(request, response), (response) => respond(attached, response))
