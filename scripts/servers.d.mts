@@ -18,7 +18,7 @@ export interface StartOptions {
   readonly args?: ReadonlyArray<string>
 }
 
-export type Name = "redis" | "postgres" | "memcached" | "dynamodb"
+export type Name = "redis" | "postgres" | "memcached" | "dynamodb" | "mongodb"
 
 export type Urls = { readonly [name in Name]?: string }
 
@@ -29,6 +29,8 @@ export declare const startPostgres: (options?: StartOptions) => Promise<Server>
 export declare const startMemcached: (options?: StartOptions) => Promise<Server>
 
 export declare const startDynamoDb: (options?: StartOptions) => Promise<Server>
+
+export declare const startMongoDb: (options?: StartOptions) => Promise<Server>
 
 /**
  * Starts each server whose URL the environment does not give. What cannot be

@@ -5,19 +5,31 @@
  *
  * A new server is an entry of `servers` and a `start…` function of its size.
  */
-import { execFileSync, spawn } from "node:child_process"
+import { execFile, execFileSync, spawn } from "node:child_process"
 import * as fs from "node:fs"
 import { createRequire } from "node:module"
 import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
+import { fileURLToPath } from "node:url"
+import { promisify } from "node:util"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+
+const run = promisify(execFile)
 
 const servers = {
   redis: { variable: "REDIS_URL", package: "redis-server", binary: "redis-server", start: (o) => startRedis(o) },
   postgres: { variable: "DATABASE_URL", package: "postgresql", binary: "postgres", start: (o) => startPostgres(o) },
   memcached: { variable: "MEMCACHED_URL", package: "memcached", binary: "memcached", start: (o) => startMemcached(o) },
-  dynamodb: { variable: "DYNAMODB_ENDPOINT", package: "nodejs", binary: "node", start: (o) => startDynamoDb(o) }
+  dynamodb: { variable: "DYNAMODB_ENDPOINT", package: "nodejs", binary: "node", start: (o) => startDynamoDb(o) },
+  mongodb: {
+    variable: "MONGODB_URL",
+    package: "maven default-jdk-headless",
+    binary: "mvn",
+    start: (o) => startMongoDb(o)
+  }
 }
 
 export const startRedis = ({ port, args = [] } = {}) =>
@@ -85,6 +97,39 @@ export const startDynamoDb = ({ port, args = [] } = {}) =>
     url: (port) => `http://127.0.0.1:${port}`
   })
 
+/** mongo-java-server: conditional writes hold under concurrency there, and it keeps its data on disk. */
+export const startMongoDb = ({ port, args = [] } = {}) =>
+  start({
+    name: "mongodb",
+    command: find("java"),
+    port,
+    prepare: () => buildMongoDb(),
+    args: ({ dir, port }) => [
+      ...["-Xmx512m", "-cp", `${mongoDbFolder}/*:${mongoDbFolder}`, "Main", String(port), path.join(dir, "data.h2")],
+      ...args
+    ],
+    ready: /ready/,
+    stopSignal: "SIGTERM",
+    url: (port) => `mongodb://127.0.0.1:${port}`
+  })
+
+const mongoDbFolder = path.join(root, "node_modules/.cache/mongo-java-server-1.47.0")
+
+/** Once a machine; under another name first, for another process may be at it. */
+const buildMongoDb = async () => {
+  if (fs.existsSync(mongoDbFolder)) return
+  const [mvn, javac, source] = [find("mvn"), find("javac"), path.join(root, "scripts/mongodb")]
+  const unfinished = `${mongoDbFolder}-${process.pid}-${Date.now()}`
+  const [pom, out, classpath] = [path.join(source, "pom.xml"), `-DoutputDirectory=${unfinished}`, `${unfinished}/*`]
+  try {
+    await run(mvn, ["-q", "-B", "-f", pom, "dependency:copy-dependencies", out])
+    await run(javac, ["-cp", classpath, "-d", unfinished, path.join(source, "Main.java")])
+    if (!fs.existsSync(mongoDbFolder)) fs.renameSync(unfinished, mongoDbFolder)
+  } finally {
+    fs.rmSync(unfinished, { recursive: true, force: true })
+  }
+}
+
 /** A URL in the environment wins; what cannot be had is named in `missing`. */
 export const startAll = async () => {
   const started = []
@@ -126,7 +171,7 @@ const start = async (spec) => {
   let running
   try {
     if (spec.owner) fs.chownSync(dir, spec.owner.uid, spec.owner.gid)
-    spec.prepare?.({ dir, owner: spec.owner })
+    await spec.prepare?.({ dir, owner: spec.owner })
     running = await launch(spec, dir, spec.port ?? await freePort())
   } catch (error) {
     fs.rmSync(dir, { recursive: true, force: true })
@@ -278,7 +323,7 @@ const install = (server) => {
   try {
     if (!updated) apt("update")
     updated = true
-    apt("install", "-y", "--no-install-recommends", server.package)
+    apt("install", "-y", "--no-install-recommends", ...server.package.split(" "))
   } catch (error) {
     console.error(`${server.package} could not be installed: ${error.message}`)
   }

@@ -5,7 +5,20 @@
  */
 import { inject } from "vitest"
 
-export { canStart, startDynamoDb, startMemcached, startPostgres, startRedis } from "../scripts/servers.mjs"
+export {
+  canStart,
+  startDynamoDb,
+  startMemcached,
+  startMongoDb,
+  startPostgres,
+  startRedis
+} from "../scripts/servers.mjs"
 export type { Server } from "../scripts/servers.mjs"
 
-export const { dynamodb: dynamoDbUrl, memcached: memcachedUrl, redis: redisUrl, postgres: postgresUrl } = inject("urls")
+export const {
+  dynamodb: dynamoDbUrl,
+  memcached: memcachedUrl,
+  mongodb: mongoDbUrl,
+  redis: redisUrl,
+  postgres: postgresUrl
+} = inject("urls")

@@ -1,0 +1,409 @@
+/**
+ * Sessions in a collection of MongoDB, by the driver `mongodb` 6 or 7.
+ *
+ * A session is one document, each operation one command on it: a read from the
+ * primary, or a conditional write that a majority has. Nothing of a session is
+ * a field that a query could reach: its data is one binary value. No write is
+ * sent twice: one whose reply is lost fails, and whoever asked finds out.
+ *
+ * A TTL index on `deleteAt` removes what has long expired; nothing depends on
+ * it. A sharded collection needs `_id` as its shard key.
+ *
+ * Held to the laws against an emulator: replica sets, elections and the TTL
+ * index itself are untested here.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import type { Collection, MongoClient, MongoClientOptions } from "mongodb"
+import { bounded, boundOf, timeIsUp } from "../internal/bounded.js"
+import { randomToken } from "../internal/crypto.js"
+import { loadDriver } from "../internal/driver.js"
+import { SessionConfigError } from "../SessionConfigError.js"
+import type { SessionStoreErrorReason, Stored } from "../SessionStore.js"
+import { SessionStore, SessionStoreError, Version } from "../SessionStore.js"
+
+const driver = await loadDriver("mongodb", "effect-session/layers/MongoDb", () => import("mongodb"))
+
+/**
+ * Which collection holds the sessions, and how long to wait for it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface CollectionOptions {
+  /** Letters, digits, `_` and `-`; by default the one that the URL names, or else `"test"`. */
+  readonly database?: string | undefined
+  /** Letters, digits, `_`, `-` and `.`; `"sessions"` by default. */
+  readonly collection?: string | undefined
+  /**
+   * Create the TTL index, when it is not there; true by default. While the
+   * server is down this is tried again every 10 seconds in the background.
+   */
+  readonly createIndex?: boolean | undefined
+  /**
+   * The longest an operation may take, choice of a server and connection
+   * included; 2 seconds by default. Then it fails with `Timeout`. Real time,
+   * not the `Clock`.
+   */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * The driver's own options (auth, tls, maxPoolSize, …) and ours. Left out are
+ * those that would re-send a write, let a request wait, or write less safely.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options extends
+  CollectionOptions,
+  Omit<
+    MongoClientOptions,
+    | "connectTimeoutMS"
+    | "journal"
+    | "readConcern"
+    | "readConcernLevel"
+    | "readPreference"
+    | "readPreferenceTags"
+    | "retryWrites"
+    | "serverSelectionTimeoutMS"
+    | "socketTimeoutMS"
+    | "timeoutMS"
+    | "w"
+    | "waitQueueTimeoutMS"
+    | "writeConcern"
+    | "wtimeoutMS"
+  >
+{
+  /**
+   * `mongodb://[user:password@]host[:port][,…][/database][?options]`, or
+   * `mongodb+srv://…`. Where both say something, ours counts: not its
+   * `retryWrites`, `w` or timeouts.
+   */
+  readonly url: string | Redacted.Redacted<string>
+}
+
+/**
+ * Makes the store, with a client that ends with the scope.
+ *
+ * MongoDB need not be up: requests fail as `Unavailable` until it is. Fails
+ * with `SessionConfigError` when an option makes no sense, and when the server
+ * refuses to create the index.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: (
+  options: Options
+) => Effect.Effect<SessionStore["Type"], SessionConfigError, Scope.Scope> = Effect.fnUntraced(
+  function*({ collection, createIndex, database, timeout, url, ...options }: Options) {
+    const millis = yield* boundOf(timeout ?? "2 seconds")
+    const client = yield* Effect.acquireRelease(
+      Effect.try({
+        try: () =>
+          new driver.MongoClient(Redacted.isRedacted(url) ? Redacted.value(url) : url, {
+            ...options,
+            ...bounds(millis)
+          }),
+        // Not the driver's own error: it may quote the URL.
+        catch: () =>
+          new SessionConfigError({
+            option: "url",
+            message: "Write it as mongodb://[user:password@]host[:port][,…][/database][?options], " +
+              "and give no options that the driver does not know."
+          })
+      }),
+      (client) => Effect.ignore(bounded(closing, () => client.close(true)))
+    )
+    return yield* open(client, { collection, createIndex, database, timeout })
+  }
+)
+
+/**
+ * Sessions in MongoDB, with a client of its own.
+ *
+ * ```ts
+ * import * as SessionStoreMongoDb from "effect-session/layers/MongoDb"
+ *
+ * const Store = SessionStoreMongoDb.layer({ url: "mongodb://localhost/app", collection: "sessions" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<SessionStore, SessionConfigError> =>
+  Layer.scoped(SessionStore, make(options))
+
+/**
+ * `layer` with options from `Config`.
+ *
+ * ```ts
+ * import * as SessionStoreMongoDb from "effect-session/layers/MongoDb"
+ * import { Config } from "effect"
+ *
+ * const Store = SessionStoreMongoDb.layerConfig({ url: Config.redacted("MONGODB_URL") })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<SessionStore, SessionConfigError | ConfigError.ConfigError> =>
+  Layer.scoped(SessionStore, Effect.flatMap(Config.unwrap(options), make))
+
+/**
+ * Sessions over a client of yours, that you close. Its options decide whether
+ * a write may be sent twice, and how long it goes on after `timeout`. These are
+ * what `layer` uses:
+ *
+ * ```ts
+ * import * as SessionStoreMongoDb from "effect-session/layers/MongoDb"
+ * import { MongoClient } from "mongodb"
+ *
+ * const client = new MongoClient("mongodb://localhost", {
+ *   retryWrites: false,
+ *   connectTimeoutMS: 2000,
+ *   serverSelectionTimeoutMS: 1500,
+ *   socketTimeoutMS: 2000,
+ *   waitQueueTimeoutMS: 1500
+ * })
+ *
+ * const Store = SessionStoreMongoDb.layerClient({ client, database: "app" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerClient = (
+  { client, ...options }: CollectionOptions & { readonly client: MongoClient }
+): Layer.Layer<SessionStore, SessionConfigError> => Layer.scoped(SessionStore, open(client, options))
+
+/** Milliseconds. A server that is frozen must not hold up the end. */
+const closing = 200
+
+/** Milliseconds for what no request waits for. */
+const patience = 30_000
+
+/**
+ * The driver's own bounds. Waiting for a server or for the pool ends before the
+ * timeout, so that the error says which it was.
+ */
+const bounds = (millis: number) => ({
+  connectTimeoutMS: millis,
+  retryWrites: false,
+  serverSelectionTimeoutMS: Math.ceil(millis * 0.75),
+  socketTimeoutMS: millis,
+  waitQueueTimeoutMS: Math.ceil(millis * 0.75)
+})
+
+/** `expiresAt`, in milliseconds, counts. `deleteAt` is the server's broom. */
+interface Session {
+  readonly _id: string
+  readonly data: Uint8Array
+  readonly version: string
+  readonly expiresAt: number
+  readonly deleteAt: Date
+}
+
+const open = Effect.fnUntraced(function*(client: MongoClient, options: CollectionOptions) {
+  const { collection: name = "sessions", createIndex = true, database } = options
+  const timeout = yield* boundOf(options.timeout ?? "2 seconds")
+  if (database !== undefined && !/^[\w-]{1,63}$/.test(database)) {
+    return yield* new SessionConfigError({
+      option: "database",
+      message: `Give 1 to 63 letters, digits, "_" or "-".`
+    })
+  }
+  if (!/^(?!system\.)[A-Za-z_][\w-]*(\.[\w-]+)*$/.test(name) || name.length > 120) {
+    return yield* new SessionConfigError({
+      option: "collection",
+      message: `Give up to 120 letters, digits, "_", "-" or ".", beginning with a letter or "_" and not with "system.".`
+    })
+  }
+  const collection = client.db(database).collection<Session>(name, {
+    promoteBuffers: true,
+    promoteValues: true,
+    readPreference: "primary",
+    writeConcern: { w: "majority" }
+  })
+  const connected = connectedTo(client)
+  if (createIndex) yield* prepareIndex(collection, connected)
+  return storeOf(collection, connected, timeout)
+})
+
+type Connected = <A>(command: () => Promise<A>) => Promise<A>
+
+/**
+ * Connects before the first command. By itself the driver would do so once:
+ * when that fails, every later command does.
+ */
+const connectedTo = (client: MongoClient): Connected => {
+  let isConnected = false
+  return async (command) => {
+    if (!isConnected) {
+      await client.connect()
+      isConnected = true
+    }
+    return command()
+  }
+}
+
+/** Tries once before the first request; if the server is down, in the background until it is up. */
+const prepareIndex = (collection: Collection<Session>, connected: Connected) => {
+  const create = bounded(
+    patience,
+    () => connected(() => collection.createIndex({ deleteAt: 1 }, { expireAfterSeconds: 0 }))
+  )
+  return Effect.catchAll(create, (cause) => {
+    if (reasonOf(cause) !== "Rejected") {
+      return Effect.delay(create, "10 seconds").pipe(
+        Effect.retry({ while: (cause) => reasonOf(cause) !== "Rejected", schedule: Schedule.forever }),
+        Effect.catchAll(() => Effect.logWarning("MongoDB refused to create the TTL index of the sessions")),
+        Effect.forkScoped
+      )
+    }
+    return new SessionConfigError({
+      option: "createIndex",
+      message: "The server refused to create the TTL index. Have it created by " +
+        `db.${collection.collectionName}.createIndex({ deleteAt: 1 }, { expireAfterSeconds: 0 }), ` +
+        "and set createIndex to false.",
+      cause
+    })
+  })
+}
+
+/**
+ * The largest data in bytes: a document may have 16 MiB, names, key and version
+ * included.
+ */
+const maxBytes = 16 * 1024 * 1024 - 2048
+
+type Operation = Exclude<SessionStoreError["operation"], "sweep">
+
+const storeOf = (
+  collection: Collection<Session>,
+  connected: Connected,
+  timeout: number
+): SessionStore["Type"] => {
+  /** Sends a command for the present time. */
+  const attempt = <A>(operation: Operation, send: (now: number) => Promise<A>) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.mapError(
+        bounded(timeout, () => connected(() => send(now))),
+        (cause) => new SessionStoreError({ reason: reasonOf(cause), operation, cause })
+      ))
+
+  const put = (
+    operation: "insert" | "replace",
+    data: Uint8Array,
+    expiresAt: number,
+    send: (session: Omit<Session, "_id">, now: number) => Promise<boolean>
+  ): Effect.Effect<Option.Option<Version>, SessionStoreError> => {
+    if (data.length > maxBytes) {
+      return new SessionStoreError({ reason: "TooLarge", operation, limit: maxBytes, actual: data.length })
+    }
+    return Effect.suspend(() => {
+      const version = Version(randomToken())
+      return Effect.map(
+        attempt(operation, (now) => send({ data, version, ...deadline(expiresAt, now) }, now)),
+        (done) => done ? Option.some(version) : Option.none()
+      )
+    })
+  }
+
+  return SessionStore.of({
+    load: (key) =>
+      Effect.flatMap(
+        attempt("load", (now) => collection.findOne(live(key, now))),
+        (found) => found === null ? Effect.succeedNone : Effect.asSome(parse(found))
+      ),
+
+    // Takes the place of an expired one; beside a live one its key is a duplicate.
+    insert: (key, data, expiresAt) =>
+      put(
+        "insert",
+        data,
+        expiresAt,
+        (session, now) =>
+          collection.replaceOne({ _id: { $eq: key }, expiresAt: { $lte: now } }, session, { upsert: true }).then(
+            () => true,
+            (error) => {
+              if (!isDuplicate(error)) throw error
+              return false
+            }
+          )
+      ),
+
+    replace: (key, expected, data, expiresAt) =>
+      put("replace", data, expiresAt, async (session, now) => {
+        const { matchedCount } = await collection.replaceOne(current(key, expected, now), session)
+        return matchedCount > 0
+      }),
+
+    touch: (key, { version }, expiresAt) =>
+      attempt("touch", async (now) => {
+        const { matchedCount } = await collection.updateOne(current(key, version, now), {
+          $set: deadline(expiresAt, now)
+        })
+        return matchedCount > 0
+      }),
+
+    remove: (key, expected) =>
+      attempt("remove", async (now) => {
+        const { deletedCount } = await collection.deleteOne(
+          expected === undefined ? live(key, now) : current(key, expected, now)
+        )
+        return deletedCount > 0
+      })
+  })
+}
+
+/** By `$eq`, so that even what is no string is a value and never an operator. */
+const live = (key: string, now: number) => ({ _id: { $eq: key }, expiresAt: { $gt: now } })
+
+const current = (key: string, version: Version, now: number) => ({ ...live(key, now), version: { $eq: version } })
+
+/** The broom goes by the server's clock, and a minute late. */
+const deadline = (expiresAt: number, now: number) => ({
+  expiresAt,
+  deleteAt: new Date(Math.ceil(Date.now() + expiresAt - now) + 60_000)
+})
+
+/** Whatever its type says, others may have written it. */
+const parse = ({ data, expiresAt, version }: Session): Effect.Effect<Stored, SessionStoreError> =>
+  data instanceof Uint8Array && typeof version === "string"
+    ? Effect.succeed({ data, version: Version(version), expiresAt })
+    : new SessionStoreError({ reason: "Corrupt", operation: "load" })
+
+const isDuplicate = (error: unknown) => error instanceof driver.MongoServerError && error.code === 11000
+
+/**
+ * The server is not, or no longer, the one to ask: shutting down, not primary,
+ * stepping down, cut off from its own peers.
+ */
+const elsewhere = new Set([6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436])
+
+const reasonOf = (error: unknown): SessionStoreErrorReason => {
+  if (error === timeIsUp || error instanceof driver.MongoNetworkTimeoutError) return "Timeout"
+  if (nameOf(error) === "MongoWaitQueueTimeoutError") return "Throttled"
+  // Written, but perhaps not by a majority; or it never reached a server.
+  if (error instanceof driver.MongoWriteConcernError || !(error instanceof driver.MongoServerError)) {
+    return "Unavailable"
+  }
+  if (error.code === 50) return "Timeout"
+  if (error.code === 112) return "Throttled"
+  return elsewhere.has(Number(error.code)) ? "Unavailable" : "Rejected"
+}
+
+const nameOf = (error: unknown) => error instanceof Error ? error.name : ""
