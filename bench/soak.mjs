@@ -1,6 +1,6 @@
 /**
  * What is left after a million requests. Through the web handler, one request
- * at a time; some three minutes. Ends with 1 when something is left that
+ * at a time; takes some minutes. Ends with 1 when something is left that
  * should not be.
  *
  *     node --expose-gc soak.mjs
