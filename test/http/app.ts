@@ -39,13 +39,17 @@ export class Probe {
   readonly operations: Array<Operation> = []
   failing: Partial<Record<Operation, SessionStoreErrorReason | "Defect">> = {}
 
+  /** Fails the next operation of the kind alone. */
+  failingOnce: Probe["failing"] = {}
+
   readonly layer: Layer.Layer<SessionStore> = Layer.effect(
     SessionStore,
     Effect.map(SessionStore, (store) => {
       const watch = <A>(operation: Operation, effect: Effect.Effect<A, SessionStoreError>) =>
         Effect.suspend(() => {
           this.operations.push(operation)
-          const reason = this.failing[operation]
+          const reason = this.failing[operation] ?? this.failingOnce[operation]
+          delete this.failingOnce[operation]
           if (reason === undefined) {
             return effect
           }
@@ -249,6 +253,17 @@ export const handlers = {
     yield* session.save
     yield* session.update((value) => ({ ...value, n: value.n + 100 }))
     return yield* Effect.dieMessage("a defect after save")
+  }),
+  "save": Effect.gen(function*() {
+    const session = yield* AppSession
+    yield* session.set("n", 5)
+    yield* session.save
+    return text("saved")
+  }),
+  "transact": Effect.gen(function*() {
+    const session = yield* AppSession
+    yield* session.set("n", 5)
+    return text(String(yield* session.transact((value) => [value.n, { ...value, n: value.n + 1 }])))
   }),
   "interrupt": Effect.zipRight(bump, Effect.interrupt),
   "hang": Effect.gen(function*() {

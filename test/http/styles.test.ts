@@ -21,7 +21,7 @@ const cookieOf = (response: Response): string => {
   return ours[0]!.split(";")[0]!
 }
 
-describe.each(styles)("$name", ({ seesTheEnd, start }) => {
+describe.each(styles)("$name", ({ hasInside, seesTheEnd, start }) => {
   const probe = new Probe()
   const scope = Effect.runSync(Scope.make())
   let send: Send
@@ -402,6 +402,19 @@ describe.each(styles)("$name", ({ seesTheEnd, start }) => {
     expect(response.headers.get("vary")).toBe("Cookie")
     expect(await countOf(cookieOf(response))).toBe(1)
   })
+
+  // HttpApi turns the error into a response by itself, and nobody can tell: there the end of the request commits it
+  const honest = hasInside ? it : it.fails
+  honest.each(["save", "transact"] as const)(
+    "%s: a failure that says nothing was changed is true at the end of the request",
+    async (name) => {
+      probe.failingOnce = { insert: "Throttled" }
+      const [response, operations] = await probe.during(() => get(name))
+      expect([response.status, await response.json()]).toMatchObject([503, { reason: "Throttled", applied: "no" }])
+      expect(response.headers.getSetCookie()).toEqual([])
+      expect(operations).toEqual(["insert"])
+    }
+  )
 
   it("a failed load is a typed failure of the handler, and the cookie is left alone", async () => {
     const cookie = await signedIn()
