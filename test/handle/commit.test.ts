@@ -2,6 +2,7 @@ import { describe, expect } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
 import * as TestClock from "effect/TestClock"
 import { causeOf } from "../../src/SessionError.js"
 import * as Faults from "../faults.js"
@@ -169,6 +170,27 @@ describe("conflicts", () => {
       expect(yield* Fiber.join(fiber)).toBe("Conflict")
       expect(world.faults.calls.filter((name) => name === "replace")).toHaveLength(4)
     }))
+
+  rule(
+    "the first retry goes at once, the second waits for up to 2 milliseconds, the third for up to 4",
+    (world) =>
+      Effect.gen(function*() {
+        const cookie = yield* issued(world)
+        const beaten = Faults.after(increments(world, cookie, 1))
+        world.faults.script("replace", beaten, beaten, beaten)
+        const attempts = Effect.sync(() => world.faults.calls.filter((name) => name === "replace").length)
+        const fiber = yield* Effect.fork(Effect.withRandom(request(world.app, cookie, increment), Random.fixed([1])))
+        yield* TestClock.adjust(1)
+        expect(yield* attempts).toBe(2)
+        yield* TestClock.adjust(1)
+        expect(yield* attempts).toBe(3)
+        yield* TestClock.adjust(3)
+        expect(yield* attempts).toBe(3)
+        yield* TestClock.adjust(1)
+        yield* Fiber.join(fiber)
+        expect(yield* attempts).toBe(4)
+      })
+  )
 
   rule("past 4 stale answers, commits of one key queue behind each other", (world) =>
     Effect.gen(function*() {

@@ -149,6 +149,16 @@ rule("what moved before a save has still moved after it", (world) =>
     expect(yield* stored(world, cookie)).toEqual({ count: 1, note: "mine" })
   }))
 
+rule("what moved has moved, even when it has moved back", (world) =>
+  Effect.gen(function*() {
+    const { cookie, finish, handle } = yield* overtaken(world, getCount)
+    yield* handle.set("note", "mine")
+    yield* handle.save
+    yield* elsewhere(world, cookie, (handle) => handle.set("count", 0))
+    yield* handle.set("count", 9)
+    expect(yield* outcome(finish)).toBe("Conflict")
+  }))
+
 rule("reads outlive transact", (world) =>
   Effect.gen(function*() {
     const { finish, handle } = yield* overtaken(world, getCount)
@@ -184,6 +194,8 @@ rule("reload forgets reads: the key's last writer wins again", (world) =>
     const cookie = yield* issued(world)
     const { finish, handle } = world.app.open(cookie)
     yield* handle.get("count")
+    yield* handle.set("note", "mine")
+    yield* handle.save
     yield* handle.reload
     yield* increments(world, cookie, 1)
     yield* handle.set("count", 9)

@@ -10,6 +10,7 @@ import {
   type Handle,
   increment,
   issued,
+  keyOf,
   type Opened,
   recordOf,
   request,
@@ -65,6 +66,15 @@ describe("deadlines", () => {
   rule("the shorter of the two ends it", (world) =>
     Effect.gen(function*() {
       expect(yield* deadline(world, yield* issued(world))).toBe(minutes(5))
+    }), { absoluteTimeout: "5 minutes" })
+
+  rule("the absolute deadline holds, whatever deadline the store has", (world) =>
+    Effect.gen(function*() {
+      const cookie = yield* issued(world)
+      const { expiresAt, ...found } = Option.getOrThrow(yield* recordOf(world, cookie))
+      yield* world.store.touch(keyOf(cookie), { ...found, expiresAt }, minutes(60))
+      yield* TestClock.adjust(minutes(5))
+      expect(yield* world.other.open(cookie).handle.isNew).toBe(true)
     }), { absoluteTimeout: "5 minutes" })
 
   rule("expiresAt and createdAt say so", (world) =>

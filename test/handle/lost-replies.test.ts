@@ -70,6 +70,29 @@ describe("replace", () => {
       expect((yield* stored(world, cookie)).count).toBe(9)
     }))
 
+  rule("two requests lost in a row, 5 commits after each: replayed, once", (world) =>
+    Effect.gen(function*() {
+      const cookie = yield* issued(world)
+      const lost = Faults.loseRequest(increments(world, cookie, 5))
+      world.faults.script("replace", lost, lost)
+      yield* request(world.app, cookie, increment)
+      expect((yield* stored(world, cookie)).count).toBe(11)
+    }))
+
+  rule("the request lost, but overtaken for good: the next failure is what it says", (world) =>
+    Effect.gen(function*() {
+      const cookie = yield* issued(world)
+      world.faults.script("replace", Faults.loseRequest(increments(world, cookie, 1)), Faults.refuse("Throttled"))
+      expect(yield* outcome(request(world.app, cookie, increment))).toBe("Throttled")
+    }))
+
+  rule("the request lost, and its retry refused: unknown, for it may still arrive", (world) =>
+    Effect.gen(function*() {
+      const cookie = yield* issued(world)
+      world.faults.script("replace", Faults.loseRequest(), Faults.refuse("Throttled"))
+      expect(yield* outcome(request(world.app, cookie, increment))).toBe("unknown")
+    }))
+
   rule("a request that arrives late finds that its retry was faster", (world) =>
     Effect.gen(function*() {
       const cookie = yield* issued(world)
@@ -165,6 +188,7 @@ describe("replace", () => {
       yield* increment(opened.handle)
       yield* opened.handle.save
       expect(cookieOf(opened)).toBe("keep")
+      expect(yield* outcome(opened.handle.save)).toBe("done") // nothing is left to commit
       yield* increment(opened.handle)
       expect(yield* outcome(opened.finish)).toBe("Gone")
     }))

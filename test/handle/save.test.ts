@@ -120,6 +120,18 @@ describe("save", () => {
       yield* increment(handle)
       expect(yield* stored(world, cookie)).toEqual({ count: 1, note: "" })
     }))
+
+  rule("the failed commit of the whole request forgets no read", (world) =>
+    Effect.gen(function*() {
+      const cookie = yield* issued(world)
+      const { finish, handle } = world.app.open(cookie)
+      yield* handle.get("count")
+      yield* handle.set("note", "answered with 503")
+      world.faults.script("replace", Faults.refuse("Throttled"))
+      yield* outcome(finish)
+      yield* increments(world, cookie, 1)
+      expect(yield* outcome(handle.set("count", 9))).toBe("Conflict")
+    }))
 })
 
 describe("reload", () => {
