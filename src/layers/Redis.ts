@@ -94,7 +94,11 @@ export const make: (
       return yield* new SessionConfigError({ option: "timeout", message: "Give 1 millisecond to 24 days." })
     }
     const connection = yield* Effect.acquireRelease(
-      Effect.map(parseUrl(url), (url) => connect({ ...options, ...bounds(millis) }, url)),
+      Effect.flatMap(parseUrl(url), (url) =>
+        Effect.try({
+          try: () => connect({ ...options, ...bounds(millis) }, url),
+          catch: wrongUrl // a bad percent escape; the driver's message may repeat a part of it
+        })),
       ({ redis }) => Effect.promise(() => redis.quit().catch(() => {}).finally(() => redis.disconnect()))
     )
     // The first request should find it ready; if Redis is down, reconnecting goes on by itself.
@@ -179,11 +183,14 @@ const parseUrl = (url: Options["url"]): Effect.Effect<string | undefined, Sessio
   if (text === undefined || (URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol))) {
     return Effect.succeed(text)
   }
-  return new SessionConfigError({
-    option: "url",
-    message: "Write it as redis://[user:password@]host[:port][/database], or rediss:// for TLS."
-  })
+  return wrongUrl()
 }
+
+const wrongUrl = () =>
+  new SessionConfigError({
+    option: "url",
+    message: "Write it as redis://[user:password@]host[:port][/database], or rediss:// for TLS, percent-encoded."
+  })
 
 /** No command waits longer than this, or is sent a second time. */
 const bounds = (millis: number) => ({

@@ -353,7 +353,12 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
 })
 
 describe("Redis options", () => {
-  it.effect.each(["not a url", "http://:a-secret@localhost", "redis://:a-secret@local host"])(
+  it.effect.each([
+    "not a url",
+    "http://:a-secret@localhost",
+    "redis://:a-secret@local host",
+    "redis://:a-secret%ZZ@localhost"
+  ])(
     "refuses %s",
     (url) =>
       Effect.gen(function*() {
