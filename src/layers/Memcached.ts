@@ -1,0 +1,298 @@
+/**
+ * Sessions in memcached, by a client of our own. Needs the meta protocol of
+ * memcached 1.6; tested with 1.6.18.
+ *
+ * Memcached forgets: when it is full, and when it is started anew. Who cannot
+ * have that takes another store.
+ *
+ * Every operation is one round trip, on the one server that a session lives
+ * on, with two exceptions: an insert where something is already, and a removal
+ * without a version. Nothing is sent twice.
+ *
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as tls from "node:tls"
+import * as Memcached from "../memcached/Client.js"
+import type { MemcachedError } from "../memcached/Protocol.js"
+import { SessionConfigError } from "../SessionConfigError.js"
+import type { SessionStoreErrorReason, Stored } from "../SessionStore.js"
+import { SessionStore, SessionStoreError, Version } from "../SessionStore.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /**
+   * `host[:port]` of each server, in a list or separated by commas; the port is
+   * 11211 by default. `memcached://` may stand in front.
+   *
+   * With several, a session lives on one of them. Give all processes the same
+   * names: a server's name decides which sessions are its own. While a server
+   * is down, its sessions are `Unavailable`; take it off the list, and they are
+   * gone, all others stay where they are.
+   *
+   * A server that was cut off and comes back still has what it had: do not put
+   * one back on the list before it was emptied, or sessions that ended
+   * meanwhile live again.
+   */
+  readonly servers: string | ReadonlyArray<string>
+  /** Put before every key: up to 186 printable ASCII characters; `"session:"` by default. */
+  readonly prefix?: string | undefined
+  /**
+   * How long to wait for an answer, and for a connection; 2 seconds by
+   * default. A connection that did not answer in time is replaced, and what
+   * waits on it fails with it.
+   */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** Speak TLS: `true`, or Node's own options. Plain by default. */
+  readonly tls?: boolean | tls.ConnectionOptions | undefined
+}
+
+/**
+ * The most that memcached's default of 1 MiB an item leaves for a session's
+ * data, in bytes. More fails as `TooLarge` without being sent.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const maxBytes = 1024 * 1024 - 1024
+
+/**
+ * Makes the store, with a connection to each server that ends with the scope.
+ *
+ * Waits for the connections, but the servers need not be up: requests fail as
+ * `Unavailable` (at once) and work again at most half a second after the server
+ * does. Fails with `SessionConfigError` when an option makes no sense.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make: (
+  options: Options
+) => Effect.Effect<SessionStore["Type"], SessionConfigError, Scope.Scope> = Effect.fnUntraced(
+  function*({ prefix = "session:", servers, timeout = "2 seconds", tls = false }: Options) {
+    const millis = Duration.toMillis(timeout)
+    if (!(millis >= 1 && millis < 2 ** 31)) {
+      return yield* new SessionConfigError({ option: "timeout", message: "Give 1 millisecond to 24 days." })
+    }
+    if (!Memcached.isKey(prefix + "0".repeat(64))) {
+      return yield* new SessionConfigError({
+        option: "prefix",
+        message: "Give at most 186 printable ASCII characters, no space among them."
+      })
+    }
+    const client = yield* Memcached.make({
+      servers: yield* parseServers(servers),
+      timeout: millis,
+      tls: yield* parseTls(tls)
+    })
+    return storeOf(client, prefix)
+  }
+)
+
+/**
+ * Sessions in memcached.
+ *
+ * ```ts
+ * import * as SessionStoreMemcached from "effect-session/layers/Memcached"
+ *
+ * const Store = SessionStoreMemcached.layer({ servers: ["cache-1", "cache-2"] })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<SessionStore, SessionConfigError> =>
+  Layer.scoped(SessionStore, make(options))
+
+/**
+ * `layer` with options from `Config`.
+ *
+ * ```ts
+ * import * as SessionStoreMemcached from "effect-session/layers/Memcached"
+ * import { Config } from "effect"
+ *
+ * const Store = SessionStoreMemcached.layerConfig({ servers: Config.string("MEMCACHED_SERVERS") })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<SessionStore, SessionConfigError | ConfigError.ConfigError> =>
+  Layer.scoped(SessionStore, Effect.flatMap(Config.unwrap(options), make))
+
+const parseServers = (servers: Options["servers"]) => {
+  const names = typeof servers === "string" ? servers.replace(/^memcached:\/\//, "").split(",") : servers
+  const addresses = new Map(
+    names.flatMap((name) => parseServer(name.trim())).map((it) => [`${it.host}:${it.port}`, it])
+  )
+  return addresses.size > 0 && addresses.size === names.length
+    ? Effect.succeed([...addresses.values()])
+    : new SessionConfigError({
+      option: "servers",
+      message: "Write each server, once, as host or host:port, several separated by commas."
+    })
+}
+
+const parseServer = (name: string) => {
+  const text = `http://${name.replace(/^memcached:\/\//, "")}`
+  // In an http URL port 80 would vanish.
+  const [, port = "11211"] = /:(\d+)$/.exec(text) ?? []
+  if (!URL.canParse(text) || !/^(\[[\da-f:.]+\]|[\w.-]+)(:\d+)?$/i.test(text.slice("http://".length))) return []
+  const host = new URL(text).hostname.replace(/^\[|\]$/g, "")
+  return port === "0" ? [] : [{ host, port: Number(port) }]
+}
+
+const parseTls = (options: boolean | tls.ConnectionOptions) =>
+  options === false
+    ? Effect.succeed(undefined)
+    : Effect.try({
+      try: (): tls.ConnectionOptions => {
+        const given = options === true ? {} : options
+        return { ...given, secureContext: given.secureContext ?? tls.createSecureContext(given) }
+      },
+      catch: (cause) =>
+        new SessionConfigError({ option: "tls", message: "Node does not accept these options for TLS.", cause })
+    })
+
+type Operation = Exclude<SessionStoreError["operation"], "sweep">
+
+const storeOf = (client: Memcached.Client, prefix: string): SessionStore["Type"] => {
+  const attempt = <A>(operation: Operation, command: Effect.Effect<A, MemcachedError>) =>
+    Effect.mapError(command, (cause) => new SessionStoreError({ reason: reasons[cause.reason], operation, cause }))
+
+  /** What is there, live or expired. */
+  const find = (operation: Operation, key: string) =>
+    Effect.flatMap(
+      attempt(operation, client.get(prefix + key)),
+      Option.match({
+        onNone: () => Effect.succeedNone,
+        onSome: ({ token, value }) => {
+          const stored = decode(value, token)
+          return stored === undefined
+            ? new SessionStoreError({ reason: "Corrupt", operation })
+            : Effect.succeedSome(stored)
+        }
+      })
+    )
+
+  const write = (
+    operation: Operation,
+    data: Uint8Array,
+    expiresAt: number,
+    send: (value: Uint8Array, ttl: number) => Effect.Effect<Option.Option<string>, MemcachedError>
+  ) =>
+    data.length > maxBytes
+      ? new SessionStoreError({ reason: "TooLarge", operation, limit: maxBytes, actual: data.length })
+      : Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        Effect.map(
+          attempt(operation, send(encode(data, expiresAt), ttl(expiresAt, now))),
+          Option.map((token) => versionOf(token, expiresAt))
+        ))
+
+  const replace = (operation: Operation, key: string, expected: Version, data: Uint8Array, expiresAt: number) =>
+    ifLive(
+      expected,
+      Option.none(),
+      (token) => write(operation, data, expiresAt, (value, ttl) => client.replace(prefix + key, token, value, ttl))
+    )
+
+  const insert: SessionStore["Type"]["insert"] = (key, data, expiresAt) =>
+    Effect.flatMap(
+      write("insert", data, expiresAt, (value, ttl) => client.add(prefix + key, value, ttl)),
+      (version) => Option.isSome(version) ? Effect.succeed(version) : insertOverExpired(key, data, expiresAt)
+    )
+
+  const insertOverExpired: SessionStore["Type"]["insert"] = (key, data, expiresAt) =>
+    Effect.gen(function*() {
+      const found = yield* find("insert", key)
+      // The server has dropped it meanwhile, or another has taken its place.
+      if (Option.isNone(found)) return yield* insert(key, data, expiresAt)
+      if (found.value.expiresAt > (yield* Clock.currentTimeMillis)) return Option.none()
+      const [, token] = parseVersion(found.value.version)
+      const version = yield* write("insert", data, expiresAt, (value, ttl) =>
+        client.replace(prefix + key, token, value, ttl))
+      return Option.isSome(version) ? version : yield* insert(key, data, expiresAt)
+    })
+
+  const load = (operation: Operation, key: string) =>
+    Effect.zipWith(
+      find(operation, key),
+      Clock.currentTimeMillis,
+      (stored, now) => Option.filter(stored, ({ expiresAt }) => expiresAt > now)
+    )
+
+  return SessionStore.of({
+    load: (key) => load("load", key),
+    insert,
+    replace: (key, expected, data, expiresAt) => replace("replace", key, expected, data, expiresAt),
+    touch: (key, { data, version }, expiresAt) =>
+      Effect.map(replace("touch", key, version, data, expiresAt), Option.isSome),
+    remove: (key, expected) =>
+      expected === undefined
+        ? Effect.flatMap(
+          load("remove", key),
+          Option.match({
+            onNone: () => Effect.succeed(false),
+            onSome: () => attempt("remove", client.remove(prefix + key))
+          })
+        )
+        : ifLive(expected, false, (token) => attempt("remove", client.remove(prefix + key, token)))
+  })
+}
+
+// The deadline is part of the version: a write under a version of the past is
+// stale, and need not ask the server.
+
+const versionOf = (token: string, expiresAt: number) => Version(`${expiresAt}/${token}`)
+
+const parseVersion = (version: Version): [expiresAt: number, token: string] => {
+  const [expiresAt = "", token = ""] = version.split("/")
+  return [Number(expiresAt), token]
+}
+
+const ifLive = <A, E>(version: Version, otherwise: A, then: (token: string) => Effect.Effect<A, E>) =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const [expiresAt, token] = parseVersion(version)
+    return expiresAt > now ? then(token) : Effect.succeed(otherwise)
+  })
+
+// A value: a mark, by which others' values are told, the deadline, the data.
+
+const mark = Buffer.from("\0es1", "latin1")
+const header = mark.length + 8
+
+const encode = (data: Uint8Array, expiresAt: number) => {
+  const value = Buffer.allocUnsafe(header + data.length)
+  mark.copy(value)
+  value.writeDoubleBE(expiresAt, mark.length)
+  value.set(data, header)
+  return value
+}
+
+const decode = (value: Buffer, token: string): Stored | undefined => {
+  if (value.length < header || !value.subarray(0, mark.length).equals(mark)) return undefined
+  const expiresAt = value.readDoubleBE(mark.length)
+  return { data: value.subarray(header), version: versionOf(token, expiresAt), expiresAt }
+}
+
+/** The server's broom, in seconds: never earlier than the deadline, by a clock a minute off. */
+const ttl = (expiresAt: number, now: number) => Math.max(0, Math.ceil((expiresAt - now) / 1000)) + 60
+
+const reasons: { readonly [reason in MemcachedError["reason"]]: SessionStoreErrorReason } = {
+  Unavailable: "Unavailable",
+  Timeout: "Timeout",
+  Refused: "Rejected",
+  TooLarge: "TooLarge"
+}
