@@ -112,6 +112,17 @@ describe("destroy", () => {
       })
   )
 
+  rule("without the condition, what it does not find was gone already", (world) =>
+    Effect.gen(function*() {
+      const cookie = yield* issued(world)
+      const beaten = Faults.after(increments(world, cookie, 1))
+      const gone = Faults.after(elsewhere(world, cookie, (handle) => handle.destroy))
+      world.faults.script("remove", beaten, beaten, beaten, gone)
+      const opened = yield* request(world.app, cookie, (handle) => handle.destroy)
+      expect(cookieOf(opened)).toBe("clear")
+      expect(world.faults.calls.at(-1)).toBe("remove")
+    }))
+
   rule("found ended meanwhile: Gone, and the new id lives", (world) =>
     Effect.gen(function*() {
       const cookie = yield* issued(world)

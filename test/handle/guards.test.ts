@@ -155,6 +155,8 @@ rule("what moved has moved, even when it has moved back", (world) =>
     yield* handle.set("note", "mine")
     yield* handle.save
     yield* elsewhere(world, cookie, (handle) => handle.set("count", 0))
+    yield* handle.set("note", "again")
+    yield* handle.save
     yield* handle.set("count", 9)
     expect(yield* outcome(finish)).toBe("Conflict")
   }))

@@ -68,6 +68,15 @@ rule("a decision that changes nothing, with nothing recorded, costs no write", (
     expect(world.faults.calls).toEqual(["load"])
   }))
 
+rule("one that changes nothing commits the earlier entries all the same", (world) =>
+  Effect.gen(function*() {
+    const cookie = yield* issued(world)
+    const { handle } = world.app.open(cookie)
+    yield* handle.set("note", "before")
+    expect(yield* handle.transact((value) => [value.note, value])).toBe("before")
+    expect((yield* stored(world, cookie)).note).toBe("before")
+  }))
+
 rule("on failure only its own entry is dropped", (world) =>
   Effect.gen(function*() {
     const cookie = yield* issued(world)
