@@ -93,7 +93,10 @@ class SecureSessions extends HttpApiMiddleware.Tag<SecureSessions>()("test/Secur
 }) {}
 
 /** An API with one raw endpoint a handler; the types of a computed API are of no use. */
-const apiOf = (options: Options, secure: boolean): Layer.Layer<HttpApi.Api> => {
+const apiParts = (
+  options: Options,
+  secure: boolean
+): { readonly api: Untyped; readonly layer: Layer.Layer<Untyped> } => {
   const routes = Object.entries(options.handlers ?? handlers)
   const group = routes.reduce(
     (group, [name]) => group.add(HttpApiEndpoint.get(name, `/${name}`).addSuccess(Schema.String).addError(Teapot)),
@@ -109,11 +112,16 @@ const apiOf = (options: Options, secure: boolean): Layer.Layer<HttpApi.Api> => {
     SessionHttp.layerApi(SecureSessions, AppSession),
     SessionHttp.layerApi(Sessions, AppSession)
   )
-  return HttpApiBuilder.api(api).pipe(
-    Layer.provide(implementation as Layer.Layer<Untyped>),
-    Layer.provide(middleware),
+  const layer = (implementation as Layer.Layer<Untyped>).pipe(
+    Layer.provideMerge(middleware),
     Layer.provide(options.sessions)
-  ) as Layer.Layer<HttpApi.Api>
+  )
+  return { api, layer }
+}
+
+const apiOf = (options: Options, secure: boolean): Layer.Layer<HttpApi.Api> => {
+  const { api, layer } = apiParts(options, secure)
+  return HttpApiBuilder.api(api).pipe(Layer.provide(layer)) as Layer.Layer<HttpApi.Api>
 }
 
 const apiMiddleware = ({ outside }: Options) =>
@@ -147,6 +155,15 @@ const layerRouterOf = ({ handlers: routes = handlers, inside, outside, sessions 
   return HttpLayerRouter.addAll(
     Object.entries(routes).map(([name, handler]) => HttpLayerRouter.route("*", `/${name}`, handler))
   ).pipe(Layer.provide(stack.layer), Layer.provide(sessions))
+}
+
+/** HttpApi among the routes of a HttpLayerRouter. */
+const apiInLayerRouter = (options: Options) => {
+  const { api, layer } = apiParts(options, true)
+  const routes = HttpLayerRouter.addHttpApi(api).pipe(Layer.provide(layer), Layer.provide(HttpServer.layerContext))
+  return options.outside === undefined
+    ? routes
+    : Layer.merge(routes as Untyped, HttpLayerRouter.middleware(options.outside as never, { global: true }) as Untyped)
 }
 
 // ---------------------------------------------------------------------------
@@ -209,6 +226,14 @@ export const styles: ReadonlyArray<Style> = [
     ...wide,
     start: (options) =>
       onWeb(() => HttpLayerRouter.toWebHandler(layerRouterOf(options) as Untyped, { disableLogger: true }) as Untyped)
+  },
+  {
+    name: "HttpApi in HttpLayerRouter",
+    ...api,
+    start: (options) =>
+      onWeb(() =>
+        HttpLayerRouter.toWebHandler(apiInLayerRouter(options) as Untyped, { disableLogger: true }) as Untyped
+      )
   },
   { name: "HttpApiBuilder.toWebHandler", ...api, start: apiOnWeb(false) },
   { name: "HttpApiBuilder.toWebHandler with security", ...api, start: apiOnWeb(true) }
