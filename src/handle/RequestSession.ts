@@ -264,25 +264,29 @@ export class RequestSession<A> {
       if (this.finished) {
         return Effect.void
       }
-      if (this.turn?.isFree !== false && !this.hasWrites && this.base === undefined) {
-        this.finished = true
-        return Effect.void
-      }
-      return this.exclusively(this.finishNow)
+      const idle = this.turn?.isFree !== false && !this.hasWrites
+      return idle ? this.touchIfDue : this.exclusively(this.finishNow)
     })
   }
 
   private get finishNow(): Result<void> {
-    return Effect.suspend(() => {
-      if (!this.hasWrites) {
-        this.finished = true
-        return this.touch
-      }
-      return Effect.zipRight(
-        Effect.onError(this.commit(), () => Effect.sync(() => this.discard())),
-        this.finishNow // a forked fiber may have recorded something meanwhile
-      )
-    })
+    return Effect.suspend(() =>
+      this.hasWrites
+        ? Effect.matchCauseEffect(this.commit(), {
+          onFailure: (cause) => {
+            this.discard()
+            return Effect.failCause(cause)
+          },
+          onSuccess: () => {
+            if (this.hasWrites) {
+              return this.finishNow // a forked fiber recorded something meanwhile
+            }
+            this.finished = true
+            return Effect.void
+          }
+        })
+        : this.touchIfDue
+    )
   }
 
   /** Forgets what was recorded: the handler died or was interrupted, or its commit failed. */
@@ -325,29 +329,37 @@ export class RequestSession<A> {
         return Effect.void
       }
       this.id = id
-      return Effect.matchEffect(this.find, {
-        onFailure: (error) =>
-          error.reason === "Corrupt" && this.settings.onCorrupt === "anonymous"
-            ? Effect.zipRight(reportCorrupt(id, error), Effect.sync(() => this.begin()))
-            : Effect.fail(error),
-        onSuccess: (found) => {
-          switch (found._tag) {
-            case "Current":
-              this.wasNew = false
-              this.loaded = true
-              this.adopt(found.base)
-              return Effect.void
-            case "Ended":
-              this.begin()
-              this.status = "ended"
-              return Effect.void
-            default:
-              this.begin()
-              return Effect.void
-          }
-        }
+      return Effect.matchEffect(this.settings.store.load(id.key), {
+        onFailure: (error) => this.cannotLoad(id, SessionError.fromStore(error)),
+        onSuccess: (stored) =>
+          Effect.clockWith((clock) => {
+            const found = this.judge(stored, clock.unsafeCurrentTimeMillis())
+            if (found._tag === "Left") {
+              return this.cannotLoad(id, found.left)
+            }
+            this.start(found.right)
+            return Effect.void
+          })
       })
     })
+  }
+
+  private cannotLoad(id: SessionId, error: Failure): Result<void> {
+    return error.reason === "Corrupt" && this.settings.onCorrupt === "anonymous"
+      ? Effect.zipRight(reportCorrupt(id, error), Effect.sync(() => this.begin()))
+      : Effect.fail(error)
+  }
+
+  private start(found: Found<A>): void {
+    if (found._tag === "Current") {
+      this.wasNew = false
+      this.loaded = true
+      return this.adopt(found.base)
+    }
+    this.begin()
+    if (found._tag === "Ended") {
+      this.status = "ended"
+    }
   }
 
   /** Starts without a record. */
@@ -386,33 +398,31 @@ export class RequestSession<A> {
   private get find(): Result<Found<A>> {
     return Effect.matchEffect(this.settings.store.load(this.id!.key), {
       onFailure: (error) => Effect.fail(SessionError.fromStore(error)),
-      onSuccess: (stored) => stored._tag === "None" ? Effect.succeed(missing) : this.judge(stored.value)
+      onSuccess: (stored) => Effect.clockWith((clock) => this.judge(stored, clock.unsafeCurrentTimeMillis()))
     })
   }
 
-  private judge(stored: Stored): Result<Found<A>> {
-    return Effect.clockWith((clock) => {
-      const now = clock.unsafeCurrentTimeMillis()
-      const decoded = this.settings.format.decode(stored.data)
-      if (decoded._tag === "Left") {
-        return Effect.fail(decoded.left)
-      }
-      const record = decoded.right
-      if (stored.expiresAt <= now || record.absoluteDeadline <= now) {
-        return Effect.succeed(missing)
-      }
-      switch (Verdict.judge(record, this.id!.proof, now)) {
-        case "current":
-          return Either.match(this.open(stored, record), {
-            onLeft: Effect.fail,
-            onRight: (base) => Effect.succeed<Found<A>>({ _tag: "Current", base })
-          })
-        case "ended":
-          return Effect.succeed(ended)
-        case "wrong":
-          return Effect.succeed(wrong)
-      }
-    })
+  private judge(found: Option.Option<Stored>, now: number): Either.Either<Found<A>, Failure> {
+    if (found._tag === "None") {
+      return Either.right(missing)
+    }
+    const stored = found.value
+    const decoded = this.settings.format.decode(stored.data)
+    if (decoded._tag === "Left") {
+      return Either.left(decoded.left)
+    }
+    const record = decoded.right
+    if (stored.expiresAt <= now || record.absoluteDeadline <= now) {
+      return Either.right(missing)
+    }
+    switch (Verdict.judge(record, this.id!.proof, now)) {
+      case "current":
+        return Either.map(this.open(stored, record), (base) => ({ _tag: "Current", base }))
+      case "ended":
+        return Either.right(ended)
+      case "wrong":
+        return Either.right(wrong)
+    }
   }
 
   private open(stored: Stored, record: SessionRecord): Either.Either<Base<A>, Failure> {
@@ -450,7 +460,7 @@ export class RequestSession<A> {
 
   /** `value` is what the entry makes of the draft, when that is known already. */
   private record(entry: Log.Entry<A>, value?: A): Result<void> {
-    if (this.spent !== undefined) {
+    if (this.spent !== undefined && this.turn?.isFree !== false) {
       return Effect.fail(this.spent)
     }
     if (this.finished) {
@@ -486,6 +496,7 @@ export class RequestSession<A> {
   /** Commits the log, and `extra` after it; `folded` is the draft that has it applied, when that is known already. */
   private commit(extra?: Log.Entry<A>, folded?: Log.Draft<A>): Result<void> {
     return Effect.clockWith((clock) => {
+      const now = clock.unsafeCurrentTimeMillis()
       const taken = this.entries.length
       const entries = extra === undefined ? this.entries.slice() : [...this.entries, extra]
       if (!entries.some(Log.isWrite)) {
@@ -499,7 +510,7 @@ export class RequestSession<A> {
         entries,
         taken,
         token: randomBytes(8),
-        startedAt: clock.unsafeCurrentTimeMillis(),
+        startedAt: now,
         base: this.base,
         draft: this.broken || draft === undefined ? undefined : Log.snapshot(draft),
         nextId: undefined,
@@ -509,21 +520,21 @@ export class RequestSession<A> {
         inserts: 0,
         uncertain: undefined
       }
-      return Effect.onInterrupt(this.attempt(work), () => Effect.sync(() => this.settle(work)))
+      return this.attempt(work, now)
     })
   }
 
-  private attempt(work: Work<A>): Result<void> {
+  private attempt(work: Work<A>, now: number): Result<void> {
     if (this.status === "current") {
-      return this.replace(work)
+      return this.replace(work, now)
     }
     const regenerates = work.entries.some((entry) => entry._tag === "Regenerate")
     return this.status === "new" || (this.status === "ended" && regenerates)
-      ? this.insert(work)
+      ? this.insert(work, now)
       : Effect.fail(SessionError.conflict("Gone"))
   }
 
-  private insert(work: Work<A>): Result<void> {
+  private insert(work: Work<A>, now: number): Result<void> {
     const { format, store } = this.settings
     const folded = this.foldOf(work)
     if (folded._tag === "Left") {
@@ -537,35 +548,30 @@ export class RequestSession<A> {
     if (this.finished) {
       return Effect.fail(SessionError.failure("HeadersSent"))
     }
-    return Effect.flatMap(format.make, (id) =>
-      Effect.clockWith((clock) => {
-        const now = clock.unsafeCurrentTimeMillis()
-        const record = this.recordOf(draft, undefined, id, work.token, now)
-        const data = this.encode(draft, record, Option.none())
-        if (data._tag === "Left") {
-          return Effect.fail(data.left)
-        }
-        const expiresAt = Verdict.deadline(record, now)
-        return this.step(store.insert(id.key, data.right, expiresAt), {
-          onSuccess: (version) => {
-            if (version._tag === "None") {
-              return this.insert(work) // the key is taken, in 2^128: another id
-            }
-            this.stored(work, draft, id, record, {
-              data: data.right,
-              version: version.value,
-              expiresAt
-            })
-            return undefined
-          },
-          // the id of an insert without an answer is never given away: whatever
-          // the network does with it, nobody can open that record
-          onFailure: (error) =>
-            mayBeApplied(error) && ++work.inserts < maxInserts
-              ? this.insert(work)
-              : Effect.fail(SessionError.fromStore(error))
-        })
-      }))
+    return Effect.flatMap(format.make, (id) => {
+      const record = this.recordOf(draft, undefined, id, work.token, now)
+      const encoded = this.encode(draft, record, Option.none())
+      if (encoded._tag === "Left") {
+        return Effect.fail(encoded.left)
+      }
+      const data = encoded.right
+      const expiresAt = Verdict.deadline(record, now)
+      return this.step(store.insert(id.key, data, expiresAt), {
+        onSuccess: (version) => {
+          if (version._tag === "None") {
+            return this.insert(work, now) // the key is taken, in 2^128: another id
+          }
+          this.stored(work, draft, id, record, { data, version: version.value, expiresAt })
+          return undefined
+        },
+        // the id of an insert without an answer is never given away: whatever
+        // the network does with it, nobody can open that record
+        onFailure: (error) =>
+          mayBeApplied(error) && ++work.inserts < maxInserts
+            ? Effect.clockWith((clock) => this.insert(work, clock.unsafeCurrentTimeMillis()))
+            : Effect.fail(SessionError.fromStore(error))
+      })
+    })
   }
 
   private foldOf(work: Work<A>): Either.Either<Log.Draft<A>, Failure> {
@@ -578,10 +584,8 @@ export class RequestSession<A> {
     return folded
   }
 
-  private replace(work: Work<A>): Result<void> {
-    const { format, store } = this.settings
+  private replace(work: Work<A>, now: number): Result<void> {
     const base = work.base!
-    const id = this.id!
     const folded = this.foldOf(work)
     if (folded._tag === "Left") {
       return this.fail(work, folded.left)
@@ -592,36 +596,40 @@ export class RequestSession<A> {
       this.committed(work, draft)
       return Effect.void
     }
-    const nextId = !draft.regenerate || work.nextId !== undefined
-      ? Effect.succeed(work.nextId ?? id)
-      : format.reissue(id)
-    return Effect.flatMap(nextId, (nextId) =>
-      Effect.clockWith((clock) => {
-        work.nextId = nextId
-        const now = clock.unsafeCurrentTimeMillis()
-        const record = this.recordOf(draft, base.record, nextId, work.token, now)
-        const data = this.encode(draft, record, Option.some(base.stored.data))
-        if (data._tag === "Left") {
-          return this.fail(work, data.left)
+    if (!draft.regenerate) {
+      return this.replaceUnder(work, base, draft, this.id!, now)
+    }
+    return work.nextId === undefined
+      ? Effect.flatMap(this.settings.format.reissue(this.id!), (id) => this.replaceUnder(work, base, draft, id, now))
+      : this.replaceUnder(work, base, draft, work.nextId, now)
+  }
+
+  private replaceUnder(work: Work<A>, base: Base<A>, draft: Log.Draft<A>, id: SessionId, now: number): Result<void> {
+    work.nextId = id
+    const record = this.recordOf(draft, base.record, id, work.token, now)
+    const encoded = this.encode(draft, record, Option.some(base.stored.data))
+    if (encoded._tag === "Left") {
+      return this.fail(work, encoded.left)
+    }
+    const data = encoded.right
+    const expiresAt = Verdict.deadline(record, now)
+    return this.step(this.settings.store.replace(id.key, base.stored.version, data, expiresAt), {
+      onSuccess: (version) => {
+        if (version._tag === "None") {
+          return this.retry(work)
         }
-        const expiresAt = Verdict.deadline(record, now)
-        return this.step(store.replace(id.key, base.stored.version, data.right, expiresAt), {
-          onSuccess: (version) => {
-            if (version._tag === "None") {
-              return this.retry(work)
-            }
-            this.stored(work, draft, nextId, record, { data: data.right, version: version.value, expiresAt })
-            return undefined
-          },
-          onFailure: (error) => {
-            if (!mayBeApplied(error)) {
-              return this.fail(work, SessionError.fromStore(error))
-            }
-            work.uncertain ??= { error, base }
-            return this.retry(work)
-          }
-        })
-      }))
+        this.stored(work, draft, id, record, { data, version: version.value, expiresAt })
+        return undefined
+      },
+      onFailure: (error) => {
+        if (!mayBeApplied(error)) {
+          return this.fail(work, SessionError.fromStore(error))
+        }
+        work.uncertain ??= { error, base }
+        this.spent = SessionError.unknown(error) // unless the retry finds out
+        return this.retry(work)
+      }
+    })
   }
 
   /** A write and what its answer means happen together; what follows can be interrupted. */
@@ -678,17 +686,23 @@ export class RequestSession<A> {
     }
     if (uncertain !== undefined && stored.version !== uncertain.base.stored.version) {
       work.uncertain = undefined // it can no longer be applied
+      this.spent = undefined
     }
     if (work.exhausted) {
       return this.fail(work, SessionError.conflict("Conflict"))
     }
-    return Effect.flatMap(this.judge(stored), (found) => {
-      if (found._tag !== "Current") {
-        return this.gone(found)
+    return Effect.clockWith((clock) => {
+      const now = clock.unsafeCurrentTimeMillis()
+      const found = this.judge(Option.some(stored), now)
+      if (found._tag === "Left") {
+        return this.fail(work, found.left)
       }
-      work.base = found.base
+      if (found.right._tag !== "Current") {
+        return this.gone(found.right)
+      }
+      work.base = found.right.base
       work.draft = undefined
-      return this.attempt(work)
+      return this.attempt(work, now)
     })
   }
 
@@ -701,6 +715,7 @@ export class RequestSession<A> {
       const base = verdict === "current" ? this.open(stored, record) : Either.left(SessionError.conflict("Gone"))
       if (base._tag === "Left") {
         this.entries.splice(0, work.taken)
+        this.spent = undefined
         this.vanish(ended)
         return Effect.void
       }
@@ -713,21 +728,17 @@ export class RequestSession<A> {
   }
 
   private gone(found: Found<A>): Result<void> {
+    this.spent = undefined
     this.vanish(found)
     return Effect.fail(SessionError.conflict("Gone"))
   }
 
-  /** Ends a commit that failed. */
+  /**
+   * Ends a commit that failed. While a write without an answer may still be
+   * applied, nobody knows, and the handle is spent.
+   */
   private fail(work: Work<A>, error: Failure): Result<never> {
-    return Effect.fail(this.settle(work) ?? error)
-  }
-
-  /** While a write without an answer may still be applied, nobody knows, and the handle is spent. */
-  private settle(work: Work<A>): Failure | undefined {
-    if (work.uncertain !== undefined) {
-      this.spent = SessionError.unknown(work.uncertain.error)
-    }
-    return this.spent
+    return Effect.fail(work.uncertain === undefined ? error : this.spent!)
   }
 
   private stored(work: Work<A>, draft: Log.Draft<A>, id: SessionId, record: SessionRecord, stored: Stored): void {
@@ -742,6 +753,7 @@ export class RequestSession<A> {
   private committed(work: Work<A>, draft: Log.Draft<A>): void {
     this.entries.splice(0, work.taken)
     this.guards = Log.guardsAfter(draft)
+    this.spent = undefined
     this.rebase()
   }
 
@@ -802,29 +814,33 @@ export class RequestSession<A> {
   // touch and destroy
   // -------------------------------------------------------------------------
 
-  private get touch(): Effect.Effect<void> {
+  private get touchIfDue(): Effect.Effect<void> {
+    this.finished = true
     const base = this.base
     if (base === undefined) {
       return Effect.void
     }
     return Effect.clockWith((clock) => {
       const expiresAt = Verdict.deadline(base.record, clock.unsafeCurrentTimeMillis())
-      if (expiresAt - base.stored.expiresAt < Verdict.touchStep(base.record)) {
-        return Effect.void
-      }
-      return Effect.uninterruptible(Effect.matchEffect(
-        this.settings.store.touch(this.id!.key, base.stored, expiresAt),
-        {
-          onFailure: (error) => Effect.logWarning(`Session: its deadline could not be moved (${error.message})`),
-          onSuccess: (touched) => {
-            if (touched && base.record.persistent) {
-              this.setCookie(this.id!, base.record, expiresAt)
-            }
-            return Effect.void
-          }
-        }
-      ))
+      return expiresAt - base.stored.expiresAt < Verdict.touchStep(base.record)
+        ? Effect.void
+        : this.touch(base, expiresAt)
     })
+  }
+
+  private touch(base: Base<A>, expiresAt: number): Effect.Effect<void> {
+    return Effect.uninterruptible(Effect.matchEffect(
+      this.settings.store.touch(this.id!.key, base.stored, expiresAt),
+      {
+        onFailure: (error) => Effect.logWarning(`Session: its deadline could not be moved (${error.message})`),
+        onSuccess: (touched) => {
+          if (touched && base.record.persistent) {
+            this.setCookie(this.id!, base.record, expiresAt)
+          }
+          return Effect.void
+        }
+      }
+    ))
   }
 
   /** Removes the record under its version; after three stale answers, each verified, without. */

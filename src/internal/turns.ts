@@ -22,9 +22,15 @@ export class Turn {
   /** Runs `effect` when its turn has come. */
   run<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.uninterruptibleMask((restore) => {
-      const work = Effect.onExit(restore(effect), () => {
-        this.pass()
-        return Effect.void
+      const work = Effect.matchCauseEffect(restore(effect), {
+        onFailure: (cause) => {
+          this.pass()
+          return Effect.failCause(cause)
+        },
+        onSuccess: (value) => {
+          this.pass()
+          return Effect.succeed(value)
+        }
       })
       if (!this.taken) {
         this.taken = true

@@ -110,8 +110,7 @@ export const native = (tag: string, codec: PayloadCodec): SessionFormat => {
   const hashed = { key: prefixed(tag, 0), ref: prefixed(tag, 1) }
   const idOf = (secret: Buffer): NativeId => new NativeId(secret, hashed)
   return {
-    parse: (value) =>
-      canonicalId.test(value) ? Option.some(idOf(Buffer.from(value, "base64url"))) : Option.none(),
+    parse: (value) => canonicalId.test(value) ? Option.some(idOf(Buffer.from(value, "base64url"))) : Option.none(),
     make: Effect.sync(() => idOf(randomBytes(selectorSize + verifierSize))),
     reissue: (id) =>
       Effect.sync(() =>
