@@ -118,6 +118,14 @@ const hooked = (name: string) =>
 /** Two fibers of which one fails, and the other is interrupted for it. */
 const failInParallel = Effect.all([Effect.fail(new Teapot()), Effect.never], { concurrency: "unbounded" })
 
+/** Changes the session while the body is on its way, and sends what became of it. */
+const writeInStream = (session: typeof AppSession.Service) =>
+  HttpServerResponse.stream(Stream.fromEffect(
+    Effect.zipRight(session.update((value) => ({ ...value, n: value.n + 1 })), session.get("n")).pipe(
+      Effect.match({ onFailure: (error) => bytes(error.reason), onSuccess: (n) => bytes(String(n)) })
+    )
+  ))
+
 export const handlers = {
   "none": Effect.succeed(text("ok")),
   "read": Effect.gen(function*() {
@@ -181,12 +189,9 @@ export const handlers = {
   "stream-write": Effect.gen(function*() {
     const session = yield* AppSession
     yield* session.get("n")
-    return HttpServerResponse.stream(Stream.fromEffect(
-      Effect.zipRight(session.update((value) => ({ ...value, n: value.n + 1 })), session.get("n")).pipe(
-        Effect.match({ onFailure: (error) => bytes(error.reason), onSuccess: (n) => bytes(String(n)) })
-      )
-    ))
+    return writeInStream(session)
   }),
+  "stream-first-use": Effect.map(AppSession, (session) => writeInStream(session)),
   "write-own-cookie": Effect.zipRight(
     bump,
     Effect.succeed(HttpServerResponse.unsafeSetCookie(text("written"), "__Host-id", "mine", { path: "/x" }))

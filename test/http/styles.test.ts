@@ -334,16 +334,19 @@ describe.each(styles)("$name", ({ hasInside, seesTheEnd, start }) => {
     expect(await countOf(cookieOf(response))).toBe(1)
   })
 
-  it("a change in a stream is written through", async () => {
-    const cookie = await signedIn()
-    const [body, operations] = await probe.during(async () => (await get("stream-write", cookie)).text())
-    expect(body).toBe("2")
-    expect(operations).toEqual(["load", "replace"])
-    expect(await countOf(cookie)).toBe(2)
-  })
+  it.each(["stream-write", "stream-first-use"] as const)(
+    "%s: a change in a stream is written through",
+    async (name) => {
+      const cookie = await signedIn()
+      const [body, operations] = await probe.during(async () => (await get(name, cookie)).text())
+      expect(body).toBe("2")
+      expect(operations).toEqual(["load", "replace"])
+      expect(await countOf(cookie)).toBe(2)
+    }
+  )
 
-  it("a session cannot begin in a stream", async () => {
-    const [response, operations] = await probe.during(() => get("stream-write"))
+  it.each(["stream-write", "stream-first-use"] as const)("%s: a session cannot begin in a stream", async (name) => {
+    const [response, operations] = await probe.during(() => get(name))
     expect(await response.text()).toBe("HeadersSent")
     expect(operations).toEqual([])
     expect(response.headers.getSetCookie()).toEqual([])
