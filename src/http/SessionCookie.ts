@@ -140,9 +140,7 @@ export const read = (name: string, header: string | undefined): Presented => {
     while (header.charCodeAt(start) === 0x20 && start < end) {
       start++
     }
-    if (
-      header.startsWith(name, start) && header.charCodeAt(start + name.length) === 0x3d && start + name.length < end
-    ) {
+    if (header.startsWith(name, start) && header.charCodeAt(start + name.length) === 0x3d) {
       if (found !== undefined) {
         return duplicate
       }
