@@ -1,5 +1,5 @@
-/** What every session holds: a signed-in user with something in the cart. */
-export const payload = {
+/** A signed-in user with something in the cart. */
+export const shop = {
   userId: "01J9Z3V6T0Q4W8N2R5Y7B1C3D5",
   name: "Ada Lovelace",
   locale: "en-GB",
@@ -11,3 +11,10 @@ export const payload = {
   ],
   count: 0
 }
+
+/** Next to nothing, so that what is left is the library and not the schema. */
+export const login = { userId: shop.userId, count: 0 }
+
+/** What every session of the comparison holds: `BENCH_PAYLOAD` is `login` (default) or `shop`. */
+export const payloadName = process.env.BENCH_PAYLOAD === "shop" ? "shop" : "login"
+export const payload = payloadName === "shop" ? shop : login

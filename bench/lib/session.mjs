@@ -2,7 +2,7 @@
 import { Effect, Layer, Redacted, Schema } from "effect"
 import { Session, SessionHttp } from "../../dist/index.js"
 import * as Memory from "../../dist/layers/Memory.js"
-import { payload } from "./payload.mjs"
+import { login, shop } from "./payload.mjs"
 
 const CartItem = Schema.Struct({
   sku: Schema.String,
@@ -36,6 +36,5 @@ export const withSession = SessionHttp.middleware
 export const newCookie = (tag) =>
   Effect.gen(function*() {
     const manager = yield* tag.Manager
-    const { count, userId } = payload
-    return `${manager.cookie.name}=${Redacted.value(yield* manager.issue(tag === Login ? { userId, count } : payload))}`
+    return `${manager.cookie.name}=${Redacted.value(yield* manager.issue(tag === Login ? login : shop))}`
   })

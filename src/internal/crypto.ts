@@ -1,13 +1,16 @@
 /**
- * Node's synchronous crypto, four functions. WebCrypto costs twenty times as
+ * Node's synchronous crypto, five functions. WebCrypto costs twenty times as
  * much a hash (docs/design.md has the figures).
  *
  * @internal
  */
 import * as crypto from "node:crypto"
 
-/** SHA-256. */
-export const sha256 = (data: Uint8Array): Buffer => crypto.hash("sha256", data, "buffer")
+/** SHA-256. By way of text, which Node answers in half the time of a buffer. */
+export const sha256 = (data: Uint8Array): Buffer => Buffer.from(crypto.hash("sha256", data, "binary"), "latin1")
+
+/** SHA-256 in lower-case hex. */
+export const sha256Hex = (data: Uint8Array): string => crypto.hash("sha256", data, "hex")
 
 const pool = Buffer.allocUnsafeSlow(4096)
 let used = pool.length

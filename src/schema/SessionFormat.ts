@@ -7,7 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import { randomBytes, sha256 } from "../internal/crypto.js"
+import { randomBytes, sha256, sha256Hex } from "../internal/crypto.js"
 import { failure, type SessionError } from "../SessionError.js"
 import type { PayloadCodec } from "./PayloadCodec.js"
 
@@ -133,9 +133,10 @@ const canonicalId = /^[A-Za-z0-9_-]{53}[AQgw]$/
 const prefixed = (tag: string, domain: number): Buffer =>
   Buffer.concat([Buffer.from(tag), Buffer.from([domain]), Buffer.alloc(selectorSize)])
 
-const hashOf = (input: Buffer, secret: Buffer): Buffer => {
+/** Fills the selector in. */
+const filled = (input: Buffer, secret: Buffer): Buffer => {
   secret.copy(input, input.length - selectorSize, 0, selectorSize)
-  return sha256(input)
+  return input
 }
 
 const proofSize = 32
@@ -151,7 +152,7 @@ class NativeId implements SessionId {
   constructor(secret: Buffer, hashed: { readonly key: Buffer; readonly ref: Buffer }) {
     this.#secret = secret
     this.#hashed = hashed
-    this.key = hashOf(hashed.key, secret).toString("hex")
+    this.key = sha256Hex(filled(hashed.key, secret))
     this.proof = sha256(secret.subarray(selectorSize))
   }
 
@@ -160,7 +161,7 @@ class NativeId implements SessionId {
   }
 
   get ref(): string {
-    return hashOf(this.#hashed.ref, this.#secret).toString("base64url").slice(0, 22)
+    return sha256(filled(this.#hashed.ref, this.#secret)).toString("base64url").slice(0, 22)
   }
 
   toString(): string {
