@@ -252,6 +252,7 @@ export declare namespace Session {
   export type PlainFields = {
     readonly [key: PropertyKey]:
       | Schema.Schema.AnyNoContext
+      // a property signature is invariant in what it holds; only its services matter here
       | Schema.PropertySignature<
         Schema.PropertySignature.Token,
         any,

@@ -20,8 +20,7 @@ export interface CurrentFiber extends Fiber.RuntimeFiber<unknown, unknown> {
 export const withCurrentFiber = <A, E, R>(
   make: (fiber: CurrentFiber) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime<A, E, R>((fiber) =>
-    make(fiber as unknown as CurrentFiber) // the runtime's own class; its interface leaves the setter out
+  Effect.withFiberRuntime<A, E, R>((fiber) => make(fiber as unknown as CurrentFiber) // the runtime's own class; its interface leaves the setter out
   )
 
 /** Runs `effect` in `context`, tells how it ended, and goes back to the context before. */

@@ -128,12 +128,13 @@ export const make = Effect.fnUntraced(function*(
   const enter = (slot: Slot): Effect.Effect<boolean, Fault> =>
     checkRoot.pipe(
       Effect.andThen(call<string>((done) => fs.realpath.native(slot.directory, done))),
-      Effect.flatMap((real) => real === slot.directory ? Effect.succeed(true) : fail("a link leads out of the directory")),
+      Effect.flatMap((real) =>
+        real === slot.directory ? Effect.succeed(true) : fail("a link leads out of the directory")
+      ),
       Effect.catchIf((fault) => fault.code === "ENOENT", () => Effect.succeed(false))
     )
 
-  const sync = (directory: string): Effect.Effect<void, Fault> =>
-    durable ? syncDirectory(directory) : Effect.void
+  const sync = (directory: string): Effect.Effect<void, Fault> => durable ? syncDirectory(directory) : Effect.void
 
   const makeDirectories = (slot: Slot) =>
     Effect.gen(function*() {
@@ -162,7 +163,13 @@ export const make = Effect.fnUntraced(function*(
     return Effect.ensuring(
       Effect.andThen(
         call<void>((done) => fs.mkdir(tool, 0o700, done)),
-        move(slot, revision, tool, call<void>((done) => fs.rename(slot.record, buried(tool), done)), sync(slot.directory))
+        move(
+          slot,
+          revision,
+          tool,
+          call<void>((done) => fs.rename(slot.record, buried(tool), done)),
+          sync(slot.directory)
+        )
       ),
       discard(tool)
     )
@@ -360,9 +367,15 @@ const checkOptions = Effect.fnUntraced(function*(options: Options) {
   if (!Number.isSafeInteger(maxBytes) || maxBytes < 1 || maxBytes > 1024 ** 3) {
     return yield* misconfigured("maxBytes", "The largest record must be a whole number of bytes from 1 to 1 GiB.")
   }
-  const sweepInterval = Option.getOrElse(Duration.decodeUnknown(options.sweepInterval ?? "10 minutes"), () => Duration.zero)
+  const sweepInterval = Option.getOrElse(
+    Duration.decodeUnknown(options.sweepInterval ?? "10 minutes"),
+    () => Duration.zero
+  )
   if (Duration.lessThan(sweepInterval, "1 second")) {
-    return yield* misconfigured("sweepInterval", "The interval must be a duration of at least 1 second, or Duration.infinity to switch it off.")
+    return yield* misconfigured(
+      "sweepInterval",
+      "The interval must be a duration of at least 1 second, or Duration.infinity to switch it off."
+    )
   }
   return { durable: options.durable ?? true, maxBytes, sweepInterval }
 })
@@ -400,7 +413,9 @@ const tryOut = Effect.fnUntraced(
     yield* store.insert(key, new Uint8Array(), (yield* Clock.currentTimeMillis) + 60_000)
     yield* store.remove(key)
   },
-  Effect.mapError((error) => misconfigured("directory", "A record cannot be written to and removed from the directory.", error))
+  Effect.mapError((error) =>
+    misconfigured("directory", "A record cannot be written to and removed from the directory.", error)
+  )
 )
 
 // -----------------------------------------------------------------------------
@@ -521,7 +536,10 @@ const pause = (millis: number) =>
  */
 const untilDecided = (attempt: Effect.Effect<Option.Option<boolean>, Fault>): Effect.Effect<boolean, Fault> =>
   attempt.pipe(
-    Effect.catchIf((fault) => fault.code === "ENOENT" && fault.reason !== "Unavailable", () => Effect.succeed(undecided)),
+    Effect.catchIf(
+      (fault) => fault.code === "ENOENT" && fault.reason !== "Unavailable",
+      () => Effect.succeed(undecided)
+    ),
     Effect.flatMap(Option.match({ onNone: () => untilDecided(attempt), onSome: Effect.succeed }))
   )
 
@@ -590,9 +608,15 @@ const isLive = <A extends Header>(
 
 /** The record without its data, which stays unread and unchecked. None: no file. */
 const readHeader = (slot: Slot, maxBytes: number): Effect.Effect<Option.Option<Header>, Fault> =>
-  readFile(slot, maxBytes, (fd, size) =>
-    Effect.flatMap(readBytes(fd, headerSize), (bytes) =>
-      Effect.mapError(decode(bytes, slot.hash, size), () => corrupt)))
+  readFile(
+    slot,
+    maxBytes,
+    (fd, size) =>
+      Effect.flatMap(
+        readBytes(fd, headerSize),
+        (bytes) => Effect.mapError(decode(bytes, slot.hash, size), () => corrupt)
+      )
+  )
 
 const readRecord = (slot: Slot, maxBytes: number) =>
   readFile(slot, maxBytes, (fd, size) =>

@@ -153,10 +153,45 @@ describe("the file store", () => {
       const parent = yield* temporary
       const store = yield* open({ directory: path.join(parent, "sessions"), durable: false })
       const keys = [
-        "", ".", "..", "../x", "..%2fx", "%2e%2e%2fx", "..\\x", "....//x", "x/../../y", "./x", "x/", "../".repeat(100),
-        "/etc/passwd", "C:\\x", "\\\\host\\share", "file:///x", "~root", "CON", "NUL", "x:ads", "x", "x.", "x ", "X", "-rf",
-        "\0", "x\0", "\r\n", "\ud800", "\ud801", "\ufffd", "é", "e\u0301", "k".repeat(255), "k".repeat(256), "k".repeat(1e5),
-        "a".repeat(64), "A".repeat(64), "__proto__"
+        "",
+        ".",
+        "..",
+        "../x",
+        "..%2fx",
+        "%2e%2e%2fx",
+        "..\\x",
+        "....//x",
+        "x/../../y",
+        "./x",
+        "x/",
+        "../".repeat(100),
+        "/etc/passwd",
+        "C:\\x",
+        "\\\\host\\share",
+        "file:///x",
+        "~root",
+        "CON",
+        "NUL",
+        "x:ads",
+        "x",
+        "x.",
+        "x ",
+        "X",
+        "-rf",
+        "\0",
+        "x\0",
+        "\r\n",
+        "\ud800",
+        "\ud801",
+        "\ufffd",
+        "é",
+        "e\u0301",
+        "k".repeat(255),
+        "k".repeat(256),
+        "k".repeat(1e5),
+        "a".repeat(64),
+        "A".repeat(64),
+        "__proto__"
       ]
       for (const key of keys) yield* store.insert(key, bytes(JSON.stringify(key)), 1000)
       for (const key of keys) expect(text(yield* store.load(key))).toBe(JSON.stringify(key))
@@ -172,7 +207,12 @@ describe("the file store", () => {
     Effect.gen(function*() {
       const store = yield* fresh({ maxBytes: 10 })
       const version = Option.getOrThrow(yield* store.insert("a", bytes("0123456789"), 1000))
-      for (const write of [store.insert("b", bytes("01234567890"), 1000), store.replace("a", version, bytes("01234567890"), 1000)]) {
+      for (
+        const write of [
+          store.insert("b", bytes("01234567890"), 1000),
+          store.replace("a", version, bytes("01234567890"), 1000)
+        ]
+      ) {
         expect(yield* Effect.flip(write)).toMatchObject({ reason: "TooLarge", limit: 10, actual: 11 })
       }
       const smaller = yield* open({ directory: store.directory, maxBytes: 9 })
@@ -183,7 +223,10 @@ describe("the file store", () => {
   const wrong: ReadonlyArray<readonly [string, Partial<FileSystem.Options>, (directory: string) => void, string]> = [
     ["no name", { directory: "" }, () => {}, "directory"],
     ["a NUL", { directory: "a\0b" }, () => {}, "directory"],
-    ["a file", {}, (directory) => { fs.rmdirSync(directory); fs.writeFileSync(directory, "") }, "directory"],
+    ["a file", {}, (directory) => {
+      fs.rmdirSync(directory)
+      fs.writeFileSync(directory, "")
+    }, "directory"],
     ["writable by others", {}, (directory) => fs.chmodSync(directory, 0o777), "directory"],
     ["no byte", { maxBytes: 0 }, () => {}, "maxBytes"],
     ["NaN bytes", { maxBytes: NaN }, () => {}, "maxBytes"],
@@ -196,7 +239,10 @@ describe("the file store", () => {
       Effect.gen(function*() {
         const directory = yield* temporary
         prepare(directory)
-        expect(yield* Effect.flip(open({ directory, ...options }))).toMatchObject({ _tag: "SessionConfigError", option })
+        expect(yield* Effect.flip(open({ directory, ...options }))).toMatchObject({
+          _tag: "SessionConfigError",
+          option
+        })
       }))
   }
 
@@ -206,8 +252,12 @@ describe("the file store", () => {
       for (const [call, code] of [["mkdir", "EROFS"], ["open", "EROFS"], ["link", "EPERM"], ["symlink", "EPERM"]]) {
         const directory = yield* temporary
         Calls.setHook((name, args, proceed, fail) =>
-          name === call && String(args[0]) !== directory ? fail(Calls.errno(code!)) : proceed())
-        expect(yield* Effect.flip(open({ directory })), call).toMatchObject({ _tag: "SessionConfigError", option: "directory" })
+          name === call && String(args[0]) !== directory ? fail(Calls.errno(code!)) : proceed()
+        )
+        expect(yield* Effect.flip(open({ directory })), call).toMatchObject({
+          _tag: "SessionConfigError",
+          option: "directory"
+        })
         Calls.setHook(undefined)
         expect(files(directory).filter((file) => file.endsWith(".new"))).toEqual([])
       }
@@ -227,7 +277,13 @@ describe("the file store", () => {
 })
 
 describe("kill -9 (F-F1): at every call, the record is the old or the new one, and can be written", () => {
-  const operations: ReadonlyArray<readonly [string, (store: Store, version: Version) => Effect.Effect<unknown, SessionStoreError>, ReadonlyArray<string | undefined>]> = [
+  const operations: ReadonlyArray<
+    readonly [
+      string,
+      (store: Store, version: Version) => Effect.Effect<unknown, SessionStoreError>,
+      ReadonlyArray<string | undefined>
+    ]
+  > = [
     ["insert", (store) => store.insert("b", bytes("new"), 1000), [undefined, "new"]],
     ["insert over an expired record", (store) => store.insert("expired", bytes("new"), 1000), [undefined, "new"]],
     ["replace", (store, version) => store.replace("a", version, bytes("new"), 1000), ["old", "new"]],
@@ -262,7 +318,8 @@ describe("kill -9 (F-F1): at every call, the record is the old or the new one, a
             expect(text(yield* store.load(key))).toBe("next")
             expect(yield* store.remove(key)).toBe(true)
             return stopped
-          })))
+          }))
+        )
         expect(steps).toBeGreaterThan(10)
         expect(seen).toEqual(new Set(outcomes))
       }))
@@ -293,7 +350,8 @@ describe("SIGSTOP (F-F6): a writer that wakes up late", () => {
               expect(text(found), `${step} ${writer.name}`).toBe(again ? "again" : undefined)
               if (Option.isSome(found)) expect(found.value.expiresAt).toBe(1000)
               return writer.stopped
-            })))
+            }))
+          )
         }
       }
     }))
@@ -315,7 +373,8 @@ describe("SIGSTOP (F-F6): a writer that wakes up late", () => {
           expect(Option.getOrThrow(yield* store.load("a")).version).toBe(winner)
           if (Option.isSome(outcome)) wins++
           return writer.stopped
-        })))
+        }))
+      )
       expect(wins).toBeGreaterThan(1)
       expect(wins).toBeLessThan(steps)
     }))
@@ -346,9 +405,11 @@ describe("SIGSTOP (F-F6): a writer that wakes up late", () => {
               const found = text(yield* store.load(key))
               expect(Option.isSome(third) ? found === "third" : found !== "third", key).toBe(true)
               return second.stopped
-            }))
+            })
+          )
           return stopped
-        }))
+        })
+      )
     }), 60_000)
 
   it.scoped("one that is stopped again when it tries again", () =>
@@ -420,7 +481,8 @@ describe("system calls that fail (F-F3)", () => {
           const stored = Option.getOrThrow(yield* store.load("a"))
           expect(Option.isSome(yield* store.replace("a", stored.version, bytes("next"), 1000))).toBe(true)
           return calls >= step
-        })))
+        }))
+      )
       expect(steps).toBeGreaterThan(10)
       // After the rename, only the sync of the directory can fail: perhaps applied.
       expect(reasons).toEqual(new Set(["Rejected", "Unavailable"]))
@@ -518,7 +580,11 @@ describe("F-F2: what is answered is on the disk", () => {
       const store = yield* fresh()
       const log: Array<string> = []
       Calls.setHook((name, args, proceed) => {
-        if (name === "open") log.push(path.relative(store.directory, args[0]).replace(/[0-9a-f]{64}.*/, "tool").replace(/[0-9a-f]{2}/g, "xx"))
+        if (name === "open") {
+          log.push(
+            path.relative(store.directory, args[0]).replace(/[0-9a-f]{64}.*/, "tool").replace(/[0-9a-f]{2}/g, "xx")
+          )
+        }
         if (name === "fsync" || name === "link") log.push(name)
         proceed()
       })
@@ -601,7 +667,9 @@ describe("H-15 F-F4 REG-E4: what was planted or damaged is Corrupt, is left alon
     "mode 0666": (file) => fs.chmodSync(file, 0o666),
     directory: (file) => (fs.unlinkSync(file), fs.mkdirSync(file)),
     "dangling link": (file) => (fs.unlinkSync(file), fs.symlinkSync("nowhere", file)),
-    "link to the record itself": (file) => (fs.renameSync(file, `${file}.aside`), fs.symlinkSync(`${file}.aside`, file)),
+    "link to the record itself": (
+      file
+    ) => (fs.renameSync(file, `${file}.aside`), fs.symlinkSync(`${file}.aside`, file)),
     "link to a directory": (file) => (fs.unlinkSync(file), fs.symlinkSync(path.dirname(file), file)),
     "hard link to another file": (file) => {
       fs.writeFileSync(`${file}.aside`, "secret".repeat(100), { mode: 0o600 })
@@ -684,7 +752,9 @@ describe("sweep", () => {
       const counts = yield* Effect.all([store.sweep, store.sweep], { concurrency: 2 })
       expect(counts[0] + counts[1]).toBe(12)
       yield* store.sweep
-      expect(fs.readdirSync(store.directory, { recursive: true }).filter((name) => String(name).includes("/"))).toEqual([])
+      expect(fs.readdirSync(store.directory, { recursive: true }).filter((name) => String(name).includes("/"))).toEqual(
+        []
+      )
     }))
 
   it.scoped("removes tools and passed claims after an hour, never before", () =>
@@ -725,7 +795,8 @@ describe("sweep", () => {
           expect(yield* sweeper.resume).toBe(touched ? 0 : 1)
           expect(text(yield* store.load("a"))).toBe(touched ? "one" : undefined)
           return sweeper.stopped
-        })))
+        }))
+      )
       expect(outcomes).toEqual(new Set([true, false]))
     }))
 
@@ -748,7 +819,8 @@ describe("sweep", () => {
       const warnings: Array<unknown> = []
       const logger = Logger.make(({ logLevel, message }) => warnings.push([logLevel.label, message]))
       const sweep = Effect.suspend(() =>
-        ++runs % 2 === 0 ? Effect.die("a defect") : new SessionStoreError({ reason: "Rejected", operation: "sweep" }))
+        ++runs % 2 === 0 ? Effect.die("a defect") : new SessionStoreError({ reason: "Rejected", operation: "sweep" })
+      )
       yield* sweepForever({ sweep }, "1 minute").pipe(
         Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
         Effect.forkScoped
@@ -768,17 +840,25 @@ describe("other processes on the directory", () => {
   beforeAll(() => {
     build = fs.mkdtempSync(path.join(repository, "node_modules", ".file-store-"))
     const sources = [
-      "src/SessionStore.ts", "src/SessionConfigError.ts", "src/internal/crypto.ts", "src/internal/sweep.ts",
-      "src/layers/FileSystem.ts", "test/layers/file-calls.ts", "test/layers/file-worker.ts"
+      "src/SessionStore.ts",
+      "src/SessionConfigError.ts",
+      "src/internal/crypto.ts",
+      "src/internal/sweep.ts",
+      "src/layers/FileSystem.ts",
+      "test/layers/file-calls.ts",
+      "test/layers/file-worker.ts"
     ]
     fs.writeFileSync(path.join(build, "package.json"), `{"type":"module"}`)
     for (const source of sources) {
       const target = path.join(build, source.replace(/ts$/, "js"))
       fs.mkdirSync(path.dirname(target), { recursive: true })
-      fs.writeFileSync(target, ts.transpile(fs.readFileSync(path.join(repository, source), "utf8"), {
-        target: ts.ScriptTarget.ES2022,
-        module: ts.ModuleKind.ESNext
-      }))
+      fs.writeFileSync(
+        target,
+        ts.transpile(fs.readFileSync(path.join(repository, source), "utf8"), {
+          target: ts.ScriptTarget.ES2022,
+          module: ts.ModuleKind.ESNext
+        })
+      )
     }
   })
 
@@ -787,7 +867,9 @@ describe("other processes on the directory", () => {
   const start = (...args: ReadonlyArray<string>) =>
     Effect.acquireRelease(
       Effect.sync(() =>
-        spawn(process.execPath, [path.join(build, "test/layers/file-worker.js"), ...args], { stdio: ["ignore", "pipe", "inherit"] })
+        spawn(process.execPath, [path.join(build, "test/layers/file-worker.js"), ...args], {
+          stdio: ["ignore", "pipe", "inherit"]
+        })
       ),
       (child) => Effect.sync(() => void child.kill("SIGKILL"))
     )
@@ -798,7 +880,8 @@ describe("other processes on the directory", () => {
         let all = ""
         child.stdout!.on("data", (chunk) => void (all += chunk))
         child.on("close", (code, signal) => resolve(signal ?? (code === 0 ? all.trim() : `exit ${code}`)))
-      }))
+      })
+    )
 
   const isStopped = (child: ChildProcess) =>
     execFileSync("ps", ["-o", "state=", "-p", String(child.pid)], { encoding: "utf8" }).startsWith("T")

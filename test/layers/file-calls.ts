@@ -16,8 +16,21 @@ export const setHook = (next: Hook | undefined) => {
 }
 
 const names = [
-  "close", "fstat", "fsync", "link", "lstat", "mkdir", "open", "read", "readdir", "readlink", "rename", "rmdir",
-  "symlink", "unlink", "write"
+  "close",
+  "fstat",
+  "fsync",
+  "link",
+  "lstat",
+  "mkdir",
+  "open",
+  "read",
+  "readdir",
+  "readlink",
+  "rename",
+  "rmdir",
+  "symlink",
+  "unlink",
+  "write"
 ]
 
 const wrap = (name: string, original: Call): Call => (...args) => {

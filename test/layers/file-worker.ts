@@ -40,8 +40,9 @@ const signal = (call: string, name: NodeJS.Signals) =>
   })
 
 Calls.install()
-const work: Effect.Effect<number | boolean, SessionStoreError, SessionStore> =
-  mode === "increment" ? increment(Number(rest[0])) : signal(rest[0]!, rest[1] as NodeJS.Signals)
+const work: Effect.Effect<number | boolean, SessionStoreError, SessionStore> = mode === "increment"
+  ? increment(Number(rest[0]))
+  : signal(rest[0]!, rest[1] as NodeJS.Signals)
 const result = await work.pipe(
   Effect.provide(FileSystem.layer({ directory, durable: false })),
   Effect.runPromise
