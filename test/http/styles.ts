@@ -20,7 +20,6 @@ import type * as Scope from "effect/Scope"
 import * as http from "node:http"
 import { AppSession, type Handler, handlers, Teapot } from "./app.js"
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- what is computed from a record has no types worth writing
 type Untyped = any
 
 export type Send = (path: string, init?: RequestInit) => Promise<Response>
