@@ -187,21 +187,22 @@ export const statusOf = (error: SessionError): number =>
  * @since 0.1.0
  * @category conversions
  */
-export const toResponse = (error: SessionError): HttpServerResponse.HttpServerResponse => {
-  const response = HttpServerResponse.unsafeJson(encode(error), { status: statusOf(error) })
-  errorResponses.add(response)
-  return response
-}
+export const toResponse = (error: SessionError): HttpServerResponse.HttpServerResponse =>
+  HttpServerResponse.unsafeJson(encode(error), { status: statusOf(error) })
 
-const errorResponses = new WeakSet<HttpServerResponse.HttpServerResponse>()
+const decode = Schema.decodeUnknownOption(Schema.parseJson(SessionError))
+const statuses = new Set([503, 409, 413, 500])
+const maxErrorBytes = 200
 
 /**
- * Whether a response is what a session's error turned into.
+ * Whether a response is what a session's error turned into, by `toResponse` or
+ * by an HttpApi that encodes its errors itself.
  *
  * @internal
  */
-export const isErrorResponse = (response: HttpServerResponse.HttpServerResponse): boolean =>
-  errorResponses.has(response)
+export const isErrorResponse = ({ body, status }: HttpServerResponse.HttpServerResponse): boolean =>
+  statuses.has(status) && body._tag === "Uint8Array" && body.contentLength <= maxErrorBytes &&
+  decode(Buffer.from(body.body).toString())._tag === "Some"
 
 /**
  * Whether a value is one of the four errors.

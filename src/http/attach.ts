@@ -134,7 +134,10 @@ const hook = <H>(fiber: CurrentFiber, attached: Attached<H>): void => {
   fiber.setFiberRef(
     HttpApp.currentPreResponseHandlers,
     Option.some<HttpApp.PreResponseHandler>((request, response) => {
-      attached.outcome ??= deadResponses.has(response) || isErrorResponse(response) ? "died" : "finished"
+      // a session's own error says that nothing was stored, and so it is
+      attached.outcome = isErrorResponse(response)
+        ? "died"
+        : attached.outcome ?? (deadResponses.has(response) ? "died" : "finished")
       return previous._tag === "None"
         ? respond(attached, response)
         : Effect.flatMap(previous.value(request, response), (response) => respond(attached, response))
