@@ -74,7 +74,7 @@ export interface Answer {
   readonly headers: Headers
   readonly text: string
   /** The JSON in it; undefined when there is none. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a test looks into it, and finds out
+
   readonly body: any
   /** The session cookie that it sets, `""` when it clears it. */
   readonly cookie: string | undefined
