@@ -57,8 +57,8 @@ export const make = <A, I>(schema: Schema.Schema<A, I>, initial: () => A): Paylo
 /**
  * To Schema a struct with defaults is two structs and a transformation between
  * them, and it validates both. What the first has decoded needs no second
- * look: this does the one and the transformation, in a third of the time
- * (14.3 and 4 µs for a cart of three, `bench/`).
+ * look: this does the one and the transformation, in half the time (3.1 µs
+ * instead of 6.6 for the cart of three of `bench/`, either way).
  */
 const direct = <A, I>({ ast }: Schema.Schema<A, I>) => {
   if (

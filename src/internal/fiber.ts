@@ -1,7 +1,7 @@
 /**
  * What reaches into Effect's fibers, all of it: the hot path of a request.
- * `Effect.locally` and `FiberRef.update` do the same for five times as much
- * (docs/design.md has the figures).
+ * With `Effect.locally`, `FiberRef.update` and the manager's tag as an effect,
+ * an idle request cost 1.69 times the bare pipeline instead of 1.35.
  *
  * @internal
  */
@@ -20,8 +20,8 @@ export interface CurrentFiber extends Fiber.RuntimeFiber<unknown, unknown> {
 export const withCurrentFiber = <A, E, R>(
   make: (fiber: CurrentFiber) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Effect.withFiberRuntime<A, E, R>((fiber) => make(fiber as unknown as CurrentFiber) // the runtime's own class; its interface leaves the setter out
-  )
+  // the runtime's own class; its interface leaves the setter out
+  Effect.withFiberRuntime<A, E, R>((fiber) => make(fiber as unknown as CurrentFiber))
 
 /** Runs `effect` in `context`, tells how it ended, and goes back to the context before. */
 export const inContext = <A, E, R>(
