@@ -51,6 +51,7 @@ import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
+import type * as Stream from "effect/Stream"
 
 /**
  * What a write has to know about the record it replaces. Opaque text, chosen
@@ -173,6 +174,46 @@ export class SessionSweeper extends Context.Tag("effect-session/SessionSweeper")
 }>() {}
 
 /**
+ * Lists what a store holds, for copying and for statistics. Only stores that
+ * can do so without blocking their server provide it, beside `SessionStore`.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class SessionScan extends Context.Tag("effect-session/SessionScan")<SessionScan, {
+  /**
+   * Every live record, read in batches as the stream is pulled. Not a
+   * snapshot: a record that is there from the first pull to the last comes at
+   * least once, one that comes or goes meanwhile may be in it or not, and the
+   * same key may come twice.
+   */
+  readonly entries: Stream.Stream<Entry, SessionStoreError>
+}>() {}
+
+/**
+ * A live record as `SessionScan` lists it. `expiresAt` is in milliseconds since
+ * the epoch.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Entry {
+  readonly key: string
+  readonly data: Uint8Array
+  readonly expiresAt: number
+}
+
+/**
+ * Marks a store whose conditional writes hold within one process only. Its
+ * Layer provides this beside `SessionStore`, so that what needs several
+ * processes can refuse it.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class SingleProcess extends Context.Tag("effect-session/SingleProcess")<SingleProcess, true>() {}
+
+/**
  * Why a store could not do its work.
  *
  * | reason | meaning | applied? |
@@ -204,13 +245,13 @@ export type SessionStoreErrorReason =
  */
 export class SessionStoreError extends Data.TaggedError("SessionStoreError")<{
   readonly reason: SessionStoreErrorReason
-  readonly operation: "load" | "insert" | "replace" | "touch" | "remove" | "sweep"
+  readonly operation: "load" | "insert" | "replace" | "touch" | "remove" | "sweep" | "scan"
   readonly limit?: number
   readonly actual?: number
 }> {
   constructor(options: {
     readonly reason: SessionStoreErrorReason
-    readonly operation: "load" | "insert" | "replace" | "touch" | "remove" | "sweep"
+    readonly operation: "load" | "insert" | "replace" | "touch" | "remove" | "sweep" | "scan"
     readonly limit?: number
     readonly actual?: number
     readonly cause?: unknown

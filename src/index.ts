@@ -10,10 +10,13 @@ export * as SessionHttp from "./http/SessionHttp.js"
 
 /** @since 0.1.0 */
 export {
+  type Entry,
+  SessionScan,
   SessionStore,
   SessionStoreError,
   type SessionStoreErrorReason,
   SessionSweeper,
+  SingleProcess,
   type Stored,
   Version
 } from "./SessionStore.js"

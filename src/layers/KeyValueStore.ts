@@ -22,18 +22,7 @@ import * as Option from "effect/Option"
 import { randomToken } from "../internal/crypto.js"
 import { KeyedTurns } from "../internal/turns.js"
 import type { SessionStoreErrorReason, Stored } from "../SessionStore.js"
-import { SessionStore, SessionStoreError, Version } from "../SessionStore.js"
-
-/**
- * Marks a store whose conditional writes hold within one process only.
- *
- * @since 0.1.0
- * @category tags
- */
-export class SingleProcess extends Context.Tag("effect-session/layers/KeyValueStore/SingleProcess")<
-  SingleProcess,
-  true
->() {}
+import { SessionStore, SessionStoreError, SingleProcess, Version } from "../SessionStore.js"
 
 /**
  * Makes the store. Make one, and share it: what it knows of turns is its own.

@@ -6,7 +6,7 @@
  * import * as Memory from "effect-session/layers/Memory"
  * import { storeLaws } from "effect-session/testing"
  *
- * storeLaws("Memory", Memory.layer(), { sweeps: true })
+ * storeLaws(Memory.layer(), { sweeps: true })
  * ```
  *
  * Needs `vitest` and `@effect/vitest`. Keys are new in every run and removed
@@ -29,24 +29,30 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as TestClock from "effect/TestClock"
 import { randomBytes } from "node:crypto"
-import type { Stored, Version } from "../SessionStore.js"
+import type { SessionScan, SingleProcess, Stored, Version } from "../SessionStore.js"
 import { SessionStore, SessionStoreError, SessionSweeper } from "../SessionStore.js"
 import type { Keyed } from "./histories.js"
 import { plans, unexplained } from "./histories.js"
 
 /**
- * What the laws have to know about a store.
+ * What a store can do, and so which laws it is held to. An ability has to be in
+ * the Layer's type: `sweeps` wants `SessionSweeper`, `scans` wants
+ * `SessionScan`, `multiProcess` the absence of `SingleProcess`.
  *
  * @since 0.1.0
  * @category models
  */
-export interface LawOptions {
+export interface Capabilities {
+  /** Names the store in the output. */
+  readonly name?: string
   /**
    * The layer provides `SessionSweeper`, whose laws are run too. Its records
    * must be shared with nobody: a sweep by the `TestClock` removes what is
    * live for another one. False by default.
    */
   readonly sweeps?: boolean
+  /** The layer provides `SessionScan`, whose laws are run too. False by default. */
+  readonly scans?: boolean
   /**
    * A touch rewrites the data under a new version (Memcached). False by
    * default.
@@ -64,42 +70,43 @@ export interface LawOptions {
   readonly multiProcess?: boolean
 }
 
+/** What a Layer that provides `ROut` may claim. */
+type Claims<ROut> =
+  & (SessionSweeper extends ROut ? unknown : { readonly sweeps?: false })
+  & (SessionScan extends ROut ? unknown : { readonly scans?: false })
+  & (SingleProcess extends ROut ? { readonly multiProcess?: false } : unknown)
+
 /**
- * Declares the laws as tests, in a `describe` named `name`.
+ * Declares the laws as tests.
  *
  * @since 0.1.0
  * @category laws
  */
-export const storeLaws: {
-  <E>(
-    name: string,
-    layer: Layer.Layer<SessionStore | SessionSweeper, E>,
-    options: LawOptions & { readonly sweeps: true }
-  ): void
-  <E>(
-    name: string,
-    layer: Layer.Layer<SessionStore, E>,
-    options?: LawOptions & { readonly sweeps?: false }
-  ): void
-} = <E>(name: string, layer: Layer.Layer<SessionStore, E>, options: LawOptions = {}): void =>
-  withLayer(layer, { timeout: "1 minute" })(`the store laws hold for ${name}`, (it) => {
-    describe("load", () => loadLaws(it))
-    describe("insert", () => insertLaws(it))
-    describe("replace", () => replaceLaws(it))
-    describe("touch", () => touchLaws(it, options))
-    describe("remove", () => removeLaws(it))
-    describe("deadlines", () => deadlineLaws(it))
-    describe("versions", () => versionLaws(it, oneProcess))
-    describe("data", () => dataLaws(it, options))
-    describe("keys", () => keyLaws(it))
-    describe("interruption", () => interruptionLaws(it))
-    describe("races", () => raceLaws(it, oneProcess, options))
-    if (options.multiProcess) {
-      describe("versions of two processes", () => versionLaws(it, twoProcesses(layer)))
-      describe("races of two processes", () => raceLaws(it, twoProcesses(layer), options))
+export const storeLaws = <ROut, E>(
+  layer: Layer.Layer<ROut, E> & Layer.Layer<SessionStore, E>,
+  capabilities: Capabilities & Claims<NoInfer<ROut>> = {}
+): void =>
+  withLayer(layer, { timeout: "1 minute" })(
+    `the store laws${capabilities.name ? ` hold for ${capabilities.name}` : ""}`,
+    (it) => {
+      describe("load", () => loadLaws(it))
+      describe("insert", () => insertLaws(it))
+      describe("replace", () => replaceLaws(it))
+      describe("touch", () => touchLaws(it, capabilities))
+      describe("remove", () => removeLaws(it))
+      describe("deadlines", () => deadlineLaws(it))
+      describe("versions", () => versionLaws(it, oneProcess))
+      describe("data", () => dataLaws(it, capabilities))
+      describe("keys", () => keyLaws(it))
+      describe("interruption", () => interruptionLaws(it))
+      describe("races", () => raceLaws(it, oneProcess, capabilities))
+      if (capabilities.multiProcess) {
+        describe("versions of two processes", () => versionLaws(it, twoProcesses(layer)))
+        describe("races of two processes", () => raceLaws(it, twoProcesses(layer), capabilities))
+      }
+      if (capabilities.sweeps) describe("sweep", () => sweepLaws(it))
     }
-    if (options.sweeps) describe("sweep", () => sweepLaws(it))
-  })
+  )
 
 // -----------------------------------------------------------------------------
 // the five operations
@@ -190,7 +197,7 @@ const replaceLaws = (it: It) => {
     }))
 }
 
-const touchLaws = (it: It, options: LawOptions) => {
+const touchLaws = (it: It, options: Capabilities) => {
   for (const [direction, deadline] of [["later", 2 * minute], ["sooner", second]] as const) {
     it.scoped(`makes the deadline ${direction} and leaves the data`, () =>
       Effect.gen(function*() {
@@ -361,7 +368,7 @@ const versionLaws = (it: It, stores: Stores) => {
     }))
 }
 
-const dataLaws = (it: It, options: LawOptions) => {
+const dataLaws = (it: It, options: Capabilities) => {
   const roundTrips = (data: Uint8Array) =>
     Effect.gen(function*() {
       const inserted = yield* insertAt(yield* newKey, minute, data)
@@ -530,7 +537,7 @@ const overwrite = (key: string) =>
 // races
 // -----------------------------------------------------------------------------
 
-const raceLaws = (it: It, stores: Stores, options: LawOptions) => {
+const raceLaws = (it: It, stores: Stores, options: Capabilities) => {
   const contenders = 50
 
   /** All at once, in turn on one store and the next. */

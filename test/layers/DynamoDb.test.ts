@@ -112,7 +112,7 @@ describe.skipIf(dynamoDbUrl === undefined)("DynamoDB", () => {
     client.destroy()
   })
 
-  storeLaws("DynamoDB", DynamoDb.layer({ ...own, endpoint, table, createTable: true }), {
+  storeLaws(DynamoDb.layer({ ...own, endpoint, table, createTable: true }), {
     maxBytes: 399 * 1024,
     multiProcess: true
   })

@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Store from "../../src/layers/KeyValueStore.js"
 import type { SessionStoreError } from "../../src/SessionStore.js"
-import { SessionStore, Version } from "../../src/SessionStore.js"
+import { SessionStore, SingleProcess, Version } from "../../src/SessionStore.js"
 import { storeLaws } from "../../src/testing/StoreLaws.js"
 
 const data = Buffer.from("the data of a session")
@@ -30,18 +30,18 @@ const map = <E>(
   )
 
 describe("KeyValueStore", () => {
-  storeLaws("a KeyValueStore in memory", Layer.provide(Store.layer, KeyValueStore.layerMemory))
-  storeLaws("a KeyValueStore in files", Layer.provide(Store.layer, layerFiles))
+  storeLaws(Layer.provide(Store.layer, KeyValueStore.layerMemory), { name: "a KeyValueStore in memory" })
+  storeLaws(Layer.provide(Store.layer, layerFiles), { name: "a KeyValueStore in files" })
   storeLaws(
-    "a KeyValueStore under a prefix",
-    Layer.provide(Store.layer, map(KeyValueStore.layerMemory, KeyValueStore.prefix("session:")))
+    Layer.provide(Store.layer, map(KeyValueStore.layerMemory, KeyValueStore.prefix("session:"))),
+    { name: "a KeyValueStore under a prefix" }
   )
 
   const test = Layer.provideMerge(Store.layer, KeyValueStore.layerMemory)
 
   it.effect("says that it is for a single process", () =>
     Effect.gen(function*() {
-      expect(yield* Store.SingleProcess).toBe(true)
+      expect(yield* SingleProcess).toBe(true)
     }).pipe(Effect.provide(test)))
 
   it.effect("two under different prefixes share nothing", () =>

@@ -106,7 +106,7 @@ const laws = { touchMovesVersion: true, maxBytes: Memcached.maxBytes }
 
 describe.skipIf(memcachedUrl === undefined)("Memcached", () => {
   const prefix = `${randomUUID()}:`
-  storeLaws("memcached", Memcached.layer({ servers: memcachedUrl ?? "", prefix }), { ...laws, multiProcess: true })
+  storeLaws(Memcached.layer({ servers: memcachedUrl ?? "", prefix }), { ...laws, multiProcess: true })
 })
 
 describe.skipIf(!canStart("memcached"))("a memcached of one's own", () => {
@@ -116,7 +116,7 @@ describe.skipIf(!canStart("memcached"))("a memcached of one's own", () => {
       (servers) => Memcached.layer({ servers: servers.map(({ url }) => url) })
     )
   )
-  storeLaws("three servers", Several, laws)
+  storeLaws(Several, { ...laws, name: "three servers" })
 
   it.scopedLive("each operation is one command, and a version of the past needs none", () =>
     Effect.gen(function*() {

@@ -79,7 +79,7 @@ describe.skipIf(mongoDbUrl === undefined)("MongoDB", () => {
     await client.close()
   })
 
-  storeLaws("MongoDB", MongoDb.layer({ url, database }), {
+  storeLaws(MongoDb.layer({ url, database }), {
     maxBytes: 16 * 1024 * 1024 - 2048,
     multiProcess: true
   })

@@ -84,12 +84,12 @@ const recovered = (store: SessionStore["Type"], key = "any") =>
 describe.skipIf(redisUrl === undefined)("Redis", () => {
   const prefix = `${randomUUID()}:`
 
-  storeLaws("a connection of its own", Redis.layer({ url: redisUrl, prefix }), { multiProcess: true })
+  storeLaws(Redis.layer({ url: redisUrl, prefix }), { name: "a connection of its own", multiProcess: true })
 
   const BroughtAlong = Layer.unwrapScoped(
     Effect.map(clientAt(redisUrl ?? ""), (client) => Redis.layerClient({ client, prefix }))
   )
-  storeLaws("a client brought along", BroughtAlong)
+  storeLaws(BroughtAlong, { name: "a client brought along" })
 })
 
 describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {

@@ -526,7 +526,7 @@ describe.skipIf(postgresUrl === undefined)("Sql on PostgreSQL", () => {
   for (const isolation of ["read committed", "serializable"]) {
     describe(isolation, () => {
       const table = freshTable()
-      storeLaws("Sql", Sql.layer({ table }).pipe(Layer.provide(isolated(isolation))), {
+      storeLaws(Sql.layer({ table }).pipe(Layer.provide(isolated(isolation))), {
         sweeps: true,
         multiProcess: true
       })

@@ -11,4 +11,4 @@ const maxBytes = 2 ** 20
 
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
 
-storeLaws("file system", FileSystem.layer({ directory, maxBytes }), { sweeps: true, multiProcess: true, maxBytes })
+storeLaws(FileSystem.layer({ directory, maxBytes }), { name: "FileSystem", sweeps: true, multiProcess: true, maxBytes })

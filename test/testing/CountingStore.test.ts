@@ -9,7 +9,7 @@ import { storeLaws } from "../../src/testing/StoreLaws.js"
 
 const layer = Layer.provide(CountingStore.layer, Memory.layer())
 
-storeLaws("CountingStore over Memory", layer)
+storeLaws(layer)
 
 it.effect("counts each operation when it runs, and starts again after a reset", () =>
   Effect.gen(function*() {

@@ -1,6 +1,7 @@
 /** The requirements and errors of every function that `effect-session` exports. Compiled by `npm run check`, never run. */
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import type { HttpServerResponse } from "@effect/platform/HttpServerResponse"
+import { layerMemory } from "@effect/platform/KeyValueStore"
 import type { SessionError } from "effect-session"
 import {
   causeOf,
@@ -16,9 +17,14 @@ import {
   SessionUnavailable,
   Version
 } from "effect-session"
+import * as KeyValueStore from "effect-session/layers/KeyValueStore"
+import * as Memory from "effect-session/layers/Memory"
+import * as Redis from "effect-session/layers/Redis"
+import { storeLaws } from "effect-session/testing"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import { expectTypeOf } from "vitest"
@@ -118,3 +124,20 @@ expectTypeOf(format.parse("text")).toEqualTypeOf<Option.Option<SessionFormat.Ses
 expectTypeOf(format.make).toEqualTypeOf<Effect.Effect<SessionFormat.SessionId>>()
 expectTypeOf(format.decode(new Uint8Array()))
   .toEqualTypeOf<Either.Either<SessionFormat.SessionRecord, SessionError>>()
+
+// ---------------------------------------------------------------------------
+// the laws
+// ---------------------------------------------------------------------------
+
+export const claims = () => {
+  storeLaws(Memory.layer(), { sweeps: true })
+  // @ts-expect-error: no `SessionSweeper` in its type
+  storeLaws(Redis.layer(), { sweeps: true })
+  storeLaws(Redis.layer(), { multiProcess: true })
+  const single = Layer.provide(KeyValueStore.layer, layerMemory)
+  storeLaws(single)
+  // @ts-expect-error: it is for a single process
+  storeLaws(single, { multiProcess: true })
+  // @ts-expect-error: no `SessionStore`
+  storeLaws(Layer.empty)
+}
