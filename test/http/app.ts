@@ -42,9 +42,13 @@ export class Probe {
   /** Fails the next operation of the kind alone. */
   failingOnce: Probe["failing"] = {}
 
+  readonly #keys = new Set<string>()
+  #store: SessionStore["Type"] | undefined
+
   readonly layer: Layer.Layer<SessionStore> = Layer.effect(
     SessionStore,
     Effect.map(SessionStore, (store) => {
+      this.#store = store
       const watch = <A>(operation: Operation, effect: Effect.Effect<A, SessionStoreError>) =>
         Effect.suspend(() => {
           this.operations.push(operation)
@@ -59,13 +63,37 @@ export class Probe {
         })
       return SessionStore.of({
         load: (key) => watch("load", store.load(key)),
-        insert: (key, data, expiresAt) => watch("insert", store.insert(key, data, expiresAt)),
+        insert: (key, data, expiresAt) => watch("insert", store.insert(this.#keyOf(key), data, expiresAt)),
         replace: (key, expected, data, expiresAt) => watch("replace", store.replace(key, expected, data, expiresAt)),
         touch: (key, current, expiresAt) => watch("touch", store.touch(key, current, expiresAt)),
         remove: (key, expected) => watch("remove", store.remove(key, expected))
       })
     })
   ).pipe(Layer.provide(Memory.layer()), Layer.orDie)
+
+  #keyOf(key: string) {
+    this.#keys.add(key)
+    return key
+  }
+
+  /** The store itself, for what happens behind the app's back. */
+  get store(): SessionStore["Type"] {
+    return this.#store!
+  }
+
+  /** The live records by key, unwatched; versions and deadlines as text. */
+  readonly records: Effect.Effect<Record<string, string>> = Effect.suspend(() =>
+    Effect.forEach(this.#keys, (key) => Effect.map(this.store.load(key), (found) => [key, found] as const))
+  ).pipe(
+    Effect.map((all) =>
+      Object.fromEntries(all.flatMap(([key, found]) =>
+        found._tag === "None"
+          ? []
+          : [[key, `${found.value.version} ${found.value.expiresAt} ${Buffer.from(found.value.data).toString("hex")}`]]
+      ))
+    ),
+    Effect.orDie
+  )
 
   /** What the store was asked while `body` ran. */
   async during<A>(body: () => Promise<A>): Promise<readonly [A, ReadonlyArray<Operation>]> {
