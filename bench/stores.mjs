@@ -72,7 +72,10 @@ const measure = async (name) => {
       for (const operation of ["load", "replace"]) {
         const sides = {
           ours: () => rateOfEffects(runtime, sessions.map((session) => session[operation])),
-          raw: () => rate(records.map((record) => record[operation]))
+          raw: () => {
+            const workers = records.map((record) => record[operation])
+            return raw.runtime ? rateOfEffects(raw.runtime, workers) : rate(workers)
+          }
         }
         const rates = { ours: [], raw: [] }
         await sides.ours()

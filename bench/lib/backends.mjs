@@ -10,7 +10,8 @@ import { LibsqlClient } from "@effect/sql-libsql"
 import { MysqlClient } from "@effect/sql-mysql2"
 import { PgClient } from "@effect/sql-pg"
 import * as Libsql from "@libsql/client"
-import { Layer, Redacted } from "effect"
+import { SqlClient } from "@effect/sql"
+import { Effect, Layer, ManagedRuntime, Redacted } from "effect"
 import * as ioredis from "ioredis"
 import { MemcacheClient } from "memcache-client"
 import { Binary, MongoClient } from "mongodb"
@@ -45,12 +46,17 @@ return 1`
 const table = (key, bytes) =>
   `CREATE TABLE ${own}_raw (id ${key} PRIMARY KEY, data ${bytes} NOT NULL, version ${key} NOT NULL, expires_at BIGINT NOT NULL)`
 
-const sqlRecord = ({ get, run }, mark) => async (key, data) => {
-  let version = newVersion()
-  await run(`INSERT INTO ${own}_raw VALUES (${[1, 2, 3, 4].map(mark)})`, [key, data, version, Date.now() + 3_600_000])
-  const select = `SELECT data, version, expires_at FROM ${own}_raw WHERE id = ${mark(1)} AND expires_at > ${mark(2)}`
-  const update = `UPDATE ${own}_raw SET data = ${mark(1)}, version = ${mark(2)}, expires_at = ${mark(3)} ` +
+const statements = (mark) => ({
+  insert: `INSERT INTO ${own}_raw VALUES (${[1, 2, 3, 4].map(mark)})`,
+  select: `SELECT data, version, expires_at FROM ${own}_raw WHERE id = ${mark(1)} AND expires_at > ${mark(2)}`,
+  update: `UPDATE ${own}_raw SET data = ${mark(1)}, version = ${mark(2)}, expires_at = ${mark(3)} ` +
     `WHERE id = ${mark(4)} AND version = ${mark(5)} AND expires_at > ${mark(6)}`
+})
+
+const sqlRecord = ({ get, run }, mark) => async (key, data) => {
+  const { insert, select, update } = statements(mark)
+  let version = newVersion()
+  await run(insert, [key, data, version, Date.now() + 3_600_000])
   return {
     load: () => get(select, [key, Date.now()]),
     replace: async () => {
@@ -61,7 +67,47 @@ const sqlRecord = ({ get, run }, mark) => async (key, data) => {
   }
 }
 
+const effectRecord = ({ get, run }, mark) => (key, data) => {
+  const { insert, select, update } = statements(mark)
+  let version = newVersion()
+  return Effect.as(run(insert, [key, data, version, Date.now() + 3_600_000]), {
+    load: Effect.suspend(() => get(select, [key, Date.now()])),
+    replace: Effect.suspend(() => {
+      const next = newVersion()
+      return Effect.map(run(update, [data, next, Date.now() + 3_600_000, key, version, Date.now()]), (done) => {
+        check(done)
+        version = next
+      })
+    })
+  })
+}
+
 const question = () => "?"
+const dollar = (i) => `$${i}`
+
+/** The same statements by `@effect/sql`, to tell its share from ours. */
+const viaEffectSql = (of, client, mark) => ({
+  available: of.available,
+  layer: of.layer,
+  open: async () => {
+    const raw = await of.open()
+    const runtime = ManagedRuntime.make(Layer.orDie(client()))
+    const sql = await runtime.runPromise(SqlClient.SqlClient)
+    const changed = (result) => (result.affectedRows ?? result.rowsAffected ?? result.rowCount) === 1
+    const record = effectRecord({
+      get: (text, values) => sql.unsafe(text, values),
+      run: (text, values) => Effect.map(sql.unsafe(text, values).raw, changed)
+    }, mark)
+    return {
+      runtime,
+      record: (key, data) => runtime.runPromise(record(key, data)),
+      close: async () => {
+        await runtime.dispose()
+        await raw.close()
+      }
+    }
+  }
+})
 
 export const backends = {
   redis: {
@@ -190,13 +236,21 @@ export const backends = {
         record: sqlRecord({
           get: (text, values) => pool.query(text, values),
           run: async (text, values) => (await pool.query(text, values)).rowCount === 1
-        }, (i) => `$${i}`),
+        }, dollar),
         close: async () => {
           await pool.query(`DROP TABLE ${own}_raw, ${own}`)
           await pool.end()
         }
       }
     }
+  },
+
+  get "postgres, by @effect/sql"() {
+    return viaEffectSql(
+      this.postgres,
+      () => PgClient.layer({ url: Redacted.make(DATABASE_URL), maxConnections: poolSize }),
+      dollar
+    )
   },
 
   mysql: {
@@ -222,6 +276,14 @@ export const backends = {
     }
   },
 
+  get "mysql, by @effect/sql"() {
+    return viaEffectSql(
+      this.mysql,
+      () => MysqlClient.layer({ url: Redacted.make(MYSQL_URL), maxConnections: poolSize }),
+      question
+    )
+  },
+
   sqlite: {
     available: () => true,
     layer: () => Layer.provide(Sql.layer({ table: own }), LibsqlClient.layer({ url: `file:${folder}.db` })),
@@ -244,7 +306,11 @@ export const backends = {
     }
   },
 
-  /** As safe as one can write it without conditions: a new file, flushed, in the place of the old. */
+  get "sqlite, by @effect/sql"() {
+    return viaEffectSql(this.sqlite, () => LibsqlClient.layer({ url: `file:${folder}.raw.db` }), question)
+  },
+
+  /** By hand: under a lock file, compared with what is there, a new file flushed and put in the place of the old. */
   file: {
     available: () => true,
     layer: () => FileSystem.layer({ directory: folder }),
@@ -253,10 +319,10 @@ export const backends = {
       await fs.mkdir(raw)
       return {
         record: async (key, data) => {
-          const [file, draft] = [path.join(raw, key), path.join(raw, `${key}.new`)]
-          const replace = async () => {
+          const [file, draft, lock] = ["", ".new", ".lock"].map((end) => path.join(raw, key + end))
+          const write = async (version) => {
             const handle = await fs.open(draft, "w")
-            await handle.write(data)
+            await handle.write(Buffer.concat([Buffer.from(version), data]))
             await handle.sync()
             await handle.close()
             await fs.rename(draft, file)
@@ -264,8 +330,19 @@ export const backends = {
             await directory.sync()
             await directory.close()
           }
-          await replace()
-          return { load: () => fs.readFile(file), replace }
+          let version = newVersion()
+          await write(version)
+          return {
+            load: () => fs.readFile(file),
+            replace: async () => {
+              const next = newVersion()
+              await (await fs.open(lock, "wx")).close()
+              check((await fs.readFile(file)).toString("latin1", 0, version.length) === version)
+              await write(next)
+              await fs.unlink(lock)
+              version = next
+            }
+          }
         },
         close: async () => {
           for (const name of [folder, raw]) await fs.rm(name, { recursive: true, force: true })
