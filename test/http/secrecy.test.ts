@@ -52,7 +52,7 @@ const printResponse = Effect.gen(function*() {
   return HttpServerResponse.unsafeJson(error)
 })
 
-it("in the whole life of a request, whatever becomes of it", () =>
+it("OW-24 ASVS-16.2.5 REG-A12: in the whole life of a request, whatever becomes of it", () =>
   Effect.gen(function*() {
     const observed = observe()
     const probe = new Probe()
@@ -131,7 +131,7 @@ it("in the whole life of a request, whatever becomes of it", () =>
     expect(bodies.join("\n")).not.toContain("the driver's secret text")
   }).pipe(Effect.scoped, Effect.runPromise), 60_000)
 
-it("a session's error prints neither its cause nor a stack into JSON, and causeOf has the cause", () =>
+it("ASVS-16.5.1: a session's error prints neither its cause nor a stack into JSON, and causeOf has the cause", () =>
   Effect.gen(function*() {
     const probe = new Probe()
     probe.failing = { insert: "Unavailable" }

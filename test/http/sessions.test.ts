@@ -252,7 +252,7 @@ describe("one Request object, handled twice", () => {
   })
 })
 
-describe("S6: two apps in one process", () => {
+describe("REG-E10: two apps in one process", () => {
   const api = (tag: "a" | "b") => {
     class Mine extends HttpApiMiddleware.Tag<Mine>()("test/Mine", {
       provides: AppSession,

@@ -103,7 +103,7 @@ describe.each(styles)("$name", ({ seesTheEnd, start }) => {
   // what the response carries
   // -------------------------------------------------------------------------
 
-  it("OW-05 OW-06 OW-07 OW-10: the first write is one insert and one cookie with the default attributes", async () => {
+  it("OW-05 OW-06 OW-07 OW-10 ASVS-3.3.4 NI-08: the first write is one insert and one cookie with the default attributes", async () => {
     const [response, operations] = await probe.during(() => get("write"))
     expect(await response.text()).toBe("written")
     expect(operations).toEqual(["insert"])
@@ -128,7 +128,7 @@ describe.each(styles)("$name", ({ seesTheEnd, start }) => {
     expect(cookie).not.toContain(unknownId)
   })
 
-  it("OW-22 REG-C21: Vary is merged, no-store stands over the handler's own, other headers are as they were", async () => {
+  it("OW-22 REG-C20 REG-C21 ASVS-14.3.2: Vary is merged, no-store stands over the handler's own, other headers are as they were", async () => {
     const response = await get("write-own-headers")
     expect(await response.text()).toBe("written")
     expect(response.headers.get("vary")).toBe("Accept-Encoding, Cookie")
@@ -202,7 +202,7 @@ describe.each(styles)("$name", ({ seesTheEnd, start }) => {
     expect(response.headers.getSetCookie()[0]).toContain("; Secure;")
   })
 
-  it("a 304 whose handler read the session varies by cookie", async () => {
+  it("REG-C20: a 304 whose handler read the session varies by cookie", async () => {
     const response = await get("read-304", await signedIn())
     expect(response.status).toBe(304)
     expect(response.headers.get("vary")).toBe("Cookie")
@@ -229,7 +229,7 @@ describe.each(styles)("$name", ({ seesTheEnd, start }) => {
     expect(response.headers.getSetCookie()).toEqual([])
   })
 
-  it("OW-13: regenerate carries the data to a new cookie, and the old one opens nothing", async () => {
+  it("OW-13 REG-A4: regenerate carries the data to a new cookie, and the old one opens nothing", async () => {
     const before = await signedIn()
     const after = cookieOf(await get("regenerate", before))
     expect(after).not.toBe(before)
@@ -245,7 +245,7 @@ describe.each(styles)("$name", ({ seesTheEnd, start }) => {
   // how a handler ends
   // -------------------------------------------------------------------------
 
-  it("a typed failure commits", async () => {
+  it("RFC-18: a typed failure commits, and carries the cookie", async () => {
     const response = await get("fail")
     expect(response.status).toBe(418)
     expect(await response.json()).toEqual({ _tag: "Teapot" })

@@ -39,7 +39,7 @@ it("a hook set with withPreResponseHandler around the middleware takes the sessi
   expect([response.status, response.headers.getSetCookie(), probe.operations]).toEqual([200, [], []])
 })
 
-it("duplicates of the cookie are reported where the session is used", async () => {
+it("RFC-13: duplicates of the cookie are reported where the session is used", async () => {
   const observed = observe()
   const router = HttpRouter.empty.pipe(
     HttpRouter.get("/none", handlers.none),
@@ -85,7 +85,7 @@ const upgrade = (port: number, path: string, cookie: string) =>
     socket.on("close", () => reject(new Error(`closed after: ${received}`)))
   })
 
-it("a WebSocket reads and saves its session, and cannot set a cookie", () =>
+it("RFC-18: a WebSocket reads and saves its session, and cannot set a cookie", () =>
   Effect.gen(function*() {
     const probe = new Probe()
     const talk = Effect.gen(function*() {

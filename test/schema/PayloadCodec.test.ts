@@ -105,7 +105,7 @@ describe.each(Object.entries(codecs))("%s", (_name, codec) => {
     }
   })
 
-  it("carries the keys __proto__, constructor and prototype without loss, and pollutes nothing (H-24, H-25)", () => {
+  it("H-24 H-25 REG-F2: carries the keys __proto__, constructor and prototype without loss, and pollutes nothing", () => {
     const shapes = [
       "{\"__proto__\":{\"polluted\":1}}",
       "{\"a\":{\"__proto__\":{\"polluted\":1}},\"b\":[{\"__proto__\":null}]}",
@@ -228,7 +228,7 @@ describe("msgpack", () => {
     expect(reason(msgpack.encode(value))).toBe("Encode")
   })
 
-  it("nested fixarrays and fixmaps, to any depth, are Corrupt and cost no stack (H-29)", () => {
+  it("H-29: nested fixarrays and fixmaps, to any depth, are Corrupt and cost no stack", () => {
     for (const depth of [65, 100, 10_000, 1_000_000]) {
       expect(reason(msgpack.decode(Buffer.concat([Buffer.alloc(depth, 0x91), Uint8Array.of(0xc0)])))).toBe("Corrupt")
       const maps = Buffer.alloc(depth * 3)
@@ -238,7 +238,7 @@ describe("msgpack", () => {
     expect(reason(msgpack.decode(Buffer.concat([Buffer.alloc(64, 0x91), Uint8Array.of(0xc0)])))).toBe("done")
   })
 
-  it("declared lengths allocate nothing (H-30)", () => {
+  it("H-30 REG-F3: declared lengths allocate nothing", () => {
     const before = process.memoryUsage().rss
     for (const length of [2 ** 31 - 1, 2 ** 32 - 1]) {
       for (const type of [0xdd, 0xdf, 0xdb, 0xc6, 0xc9]) {
@@ -253,13 +253,13 @@ describe("msgpack", () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(200 * 2 ** 20)
   })
 
-  it("16 MB of nils are refused unread; 1 MiB of them is an array (H-30)", () => {
+  it("H-30: 16 MB of nils are refused unread; 1 MiB of them is an array", () => {
     const nils = (count: number) => Buffer.concat([Buffer.from([0xdd, ...u32(count)]), Buffer.alloc(count, 0xc0)])
     expect(reason(msgpack.decode(nils(16_000_000)))).toBe("Corrupt")
     expect(Either.getOrThrow(msgpack.decode(nils(2 ** 20 - 5)))).toHaveLength(2 ** 20 - 5)
   })
 
-  it("of the extensions nothing but undefined is accepted (H-31)", () => {
+  it("H-31 REG-F1 REG-F3: of the extensions nothing but undefined is accepted", () => {
     const packed = new Packr({ structuredClone: true, moreTypes: true } as never)
     for (
       const value of [
@@ -290,7 +290,7 @@ describe("msgpack", () => {
     }
   })
 
-  it("msgpackr's records, and code hidden in their keys, are Corrupt (H-31)", () => {
+  it("H-31: msgpackr's records, and code hidden in their keys, are Corrupt", () => {
     const records = new Packr({ useRecords: true })
     expect(reason(msgpack.decode(records.pack({ a: 1, "a\"];globalThis.polluted=1;//": 2 })))).toBe("Corrupt")
     expect((globalThis as { polluted?: number }).polluted).toBeUndefined()
@@ -310,7 +310,7 @@ describe("msgpack", () => {
     ["a map", [0x81, 0x80, 0x02]],
     ["bytes", [0x81, 0xc4, 0x01, 0x61, 0x02]],
     ["an extension", [0x81, 0xd4, 0x00, 0x00, 0x02]]
-  ])("a key that is %s is Corrupt (H-33)", (_name, bytes) => {
+  ])("H-33: a key that is %s is Corrupt", (_name, bytes) => {
     expect(reason(msgpack.decode(Uint8Array.from(bytes)))).toBe("Corrupt")
   })
 
@@ -322,11 +322,11 @@ describe("msgpack", () => {
     ["long text that is not UTF-8", [0xd9, 40, ...Array<number>(40).fill(0xff)]],
     ["an overlong spelling of __proto__", [0x81, 0xaa, 0xc1, 0x9f, ...text("_proto__"), 0x01]],
     ["an encoded surrogate", [0xa3, 0xed, 0xa0, 0x80]]
-  ])("%s is Corrupt (H-33)", (_name, bytes) => {
+  ])("H-33: %s is Corrupt", (_name, bytes) => {
     expect(reason(msgpack.decode(Uint8Array.from(bytes)))).toBe("Corrupt")
   })
 
-  it("top-level values of any kind are data (H-33)", () => {
+  it("H-33: top-level values of any kind are data", () => {
     for (const value of [null, 0, "text", [], {}, true, undefined]) {
       expect(roundTrip(msgpack, value)).toEqual(value)
     }
@@ -340,7 +340,7 @@ describe("msgpack", () => {
 describe("json", () => {
   const decode = (source: string | Uint8Array) => json.decode(typeof source === "string" ? text(source) : source)
 
-  it("nested to any depth is Corrupt (H-27)", () => {
+  it("H-27: nested to any depth is Corrupt", () => {
     for (const depth of [65, 100, 10_000, 300_000]) {
       expect(reason(decode("[".repeat(depth) + "]".repeat(depth)))).toBe("Corrupt")
       expect(reason(decode("{\"a\":".repeat(depth) + "1" + "}".repeat(depth)))).toBe("Corrupt")
@@ -361,7 +361,7 @@ describe("json", () => {
     ["undefined", "undefined"],
     ["single quotes", "{'a':1}"],
     ["a trailing comma", "[1,]"]
-  ])("%s is Corrupt (H-28)", (_name, source) => {
+  ])("H-28: %s is Corrupt", (_name, source) => {
     expect(reason(decode(source))).toBe("Corrupt")
   })
 
@@ -370,12 +370,12 @@ describe("json", () => {
     expect(reason(decode(Uint8Array.from([0x22, 0xc1, 0x9f, 0x22])))).toBe("Corrupt")
   })
 
-  it("a 10 MB string and a million keys are refused unread (H-28)", () => {
+  it("H-28: a 10 MB string and a million keys are refused unread", () => {
     expect(reason(decode(`"${"x".repeat(10_000_000)}"`))).toBe("Corrupt")
     expect(reason(decode(`{${Array.from({ length: 1e6 }, (_, i) => `"${i}":1`).join()}}`))).toBe("Corrupt")
   })
 
-  it("odd but legal text is data (H-28)", () => {
+  it("H-28: odd but legal text is data", () => {
     expect(Either.getOrThrow(decode("\"\u2028\u2029\""))).toBe("\u2028\u2029")
     expect(Either.getOrThrow(decode("{\"a\":1,\"a\":2}"))).toEqual({ a: 2 })
     expect(Either.getOrThrow(decode("9".repeat(300)))).toBe(1e300)

@@ -57,7 +57,7 @@ describe("ids", () => {
     expect(parse(cookie)).toMatchObject({ key: make.key, ref: make.ref })
   })
 
-  it("key, proof and ref are the hashes that the design names", () => {
+  it("ASVS-11.4.1 ASVS-11.4.3: key, proof and ref are the hashes that the design names", () => {
     const secret = Buffer.from(cookie, "base64url")
     const [selector, verifier] = [secret.subarray(0, 16), secret.subarray(16)]
     const hash = (...parts: ReadonlyArray<string | Uint8Array>) =>
@@ -128,7 +128,7 @@ describe("ids", () => {
     it(`no id: ${name}`, () => expect(Option.isNone(format.parse(value))).toBe(true))
   }
 
-  it("whatever is accepted has one spelling", () => {
+  it("OW-12: whatever is accepted has one spelling", () => {
     FastCheck.assert(
       FastCheck.property(
         FastCheck.string({ minLength: 54, maxLength: 54, unit: "binary" }),
@@ -141,7 +141,7 @@ describe("ids", () => {
     }))
   })
 
-  it("are secret: not in String, JSON, inspect, spread or an error", () => {
+  it("OW-24 REG-A12: are secret: not in String, JSON, inspect, spread or an error", () => {
     const shown = [
       String(make),
       `${make}`,
@@ -180,7 +180,7 @@ describe("records", () => {
     expect(plain(Either.getOrThrow(format.decode(around.subarray(7, 7 + data.length))))).toBe(plain(full))
   })
 
-  it("hold neither half of the id", () => {
+  it("REG-A1: hold neither half of the id", () => {
     const secret = Buffer.from(cookie, "base64url")
     const data = encode({ ...full, proof: make.proof })
     expect(Buffer.from(data).includes(secret.subarray(0, 16))).toBe(false)
@@ -221,7 +221,7 @@ describe("records", () => {
     ))
   })
 
-  it("of a newer version are Unsupported, however short; what is no record of ours is Corrupt", () => {
+  it("ASVS-11.2.2: of a newer version are Unsupported, however short; what is no record of ours is Corrupt", () => {
     const reasonOf = (first: number, rest: Uint8Array = encode(full).subarray(1)) =>
       Either.match(format.decode(Uint8Array.of(first, ...rest)), {
         onLeft: (error) => error.reason,
