@@ -10,25 +10,44 @@
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
-import type { Redis, RedisOptions } from "ioredis"
+import * as Stream from "effect/Stream"
+import type { ClusterNode, RedisOptions } from "ioredis"
 import * as crypto from "node:crypto"
+import { bounded, boundOf, timeIsUp } from "../internal/bounded.js"
 import { randomToken } from "../internal/crypto.js"
-import { loadDriver } from "../internal/driver.js"
+import { parseAddress } from "../redis/Address.js"
+import type { Client, ClusterSettings, Connection } from "../redis/Client.js"
+import { commandTimeout, connectCluster, connectRedis, isCluster, refusal } from "../redis/Client.js"
+import { scanKeys } from "../redis/Scan.js"
+import type { Wait as WaitMillis } from "../redis/Wait.js"
+import { barrier, evalAndWait, tooFewReplicas } from "../redis/Wait.js"
 import { SessionConfigError } from "../SessionConfigError.js"
-import type { SessionStoreErrorReason, Stored } from "../SessionStore.js"
-import { SessionStore, SessionStoreError, Version } from "../SessionStore.js"
+import type { Entry, SessionStoreErrorReason, Stored } from "../SessionStore.js"
+import { SessionScan, SessionStore, SessionStoreError, Version } from "../SessionStore.js"
 
-const driver = await loadDriver("ioredis", "effect-session/layers/Redis", () => import("ioredis"))
+export type {
+  /**
+   * What the store asks of a client: `Redis` and `Cluster` of ioredis 5 and 6
+   * have it.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  Client
+} from "../redis/Client.js"
 
 /**
- * ioredis' own options (host, port, password, db, tls, sentinels, …) and ours.
- * Left out are those that would re-send a write or let a request wait.
+ * ioredis' own options (host, port, password, db, tls, sentinels and name, …)
+ * and ours. Left out are those that would re-send a write or let a request
+ * wait. Where Redis is has to be said, by `url`, `host`, `path`, `sentinels` or
+ * `cluster`.
  *
  * @since 0.1.0
  * @category models
@@ -41,17 +60,30 @@ export interface Options extends
     | "connectTimeout"
     | "disconnectTimeout"
     | "enableOfflineQueue"
+    | "keyPrefix"
     | "lazyConnect"
     | "maxRetriesPerRequest"
     | "monitor"
+    | "readOnly"
+    | "role"
+    | "sentinelCommandTimeout"
     | "socketTimeout"
   >
 {
   /**
-   * `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS.
-   * What it names wins over `host`, `port` and so on. Default: those.
+   * - `redis://[user:password@]host[:port][/database]`
+   * - `redis+cluster://[user:password@]host:port,host:port`
+   * - `redis+sentinel://[user:password@]host:port,host:port/master-name[/database]`
+   *
+   * or the same with `rediss` for TLS. Its query may hold `db`, `family`,
+   * `username`, `password`, `sentinelUsername`, `sentinelPassword` and
+   * `tls=true`. What it names wins over the other options. Default: those.
    */
   readonly url?: string | Redacted.Redacted<string> | undefined
+  /** Some nodes of a cluster, which name the others. Default: no cluster. */
+  readonly cluster?: ReadonlyArray<ClusterNode> | undefined
+  /** How a cluster is found and followed: `natMap`, `dnsLookup`, …, as ioredis has them. */
+  readonly clusterOptions?: ClusterSettings | undefined
   /** Put before every key; `"session:"` by default. */
   readonly prefix?: string | undefined
   /**
@@ -60,19 +92,28 @@ export interface Options extends
    * waits on it fails within another tenth of a second.
    */
   readonly timeout?: Duration.DurationInput | undefined
+  /** What a failover must not take back. Default: what Redis has not yet replicated may be lost. */
+  readonly wait?: Wait | undefined
 }
 
 /**
- * What the store asks of a client: `Redis` and `Cluster` of ioredis 5 and 6
- * have it.
+ * Acknowledges a write only when replicas have it, by `WAIT`.
+ *
+ * A write that too few have in time fails as `Timeout`, and until they have it,
+ * so does every operation on that session in this process. Meanwhile the
+ * connection answers nobody else: one replica more than `replicas` keeps
+ * requests going when one dies.
  *
  * @since 0.1.0
  * @category models
  */
-export interface Client {
-  readonly hgetallBuffer: (key: string) => Promise<Record<string, Buffer>>
-  readonly evalsha: (sha: string, keys: number, ...args: Array<string | Buffer>) => Promise<unknown>
-  readonly eval: (script: string, keys: number, ...args: Array<string | Buffer>) => Promise<unknown>
+export interface Wait {
+  /** How many replicas. Of the three of a failover, one. */
+  readonly replicas: number
+  /** How long to wait for them; a quarter of the time for an answer by default, and less than it. */
+  readonly timeout?: Duration.DurationInput | undefined
+  /** Every write, or `remove` alone, so that a logout survives a failover; `"remove"` by default. */
+  readonly writes?: "all" | "remove" | undefined
 }
 
 /**
@@ -80,30 +121,36 @@ export interface Client {
  *
  * Waits for the connection, but Redis need not be up: requests fail as
  * `Unavailable` (at once) and work again at most half a second after Redis
- * does. Fails with `SessionConfigError` when `url` or `timeout` makes no sense.
+ * does. Fails with `SessionConfigError` when `url`, `timeout` or `wait` makes
+ * no sense, and when it is not said where Redis is.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const make: (
   options?: Options
-) => Effect.Effect<SessionStore["Type"], SessionConfigError, Scope.Scope> = Effect.fnUntraced(
-  function*({ prefix, timeout = "2 seconds", url, ...options }: Options = {}) {
-    const millis = Duration.toMillis(timeout)
-    if (!(millis >= 1 && millis < 2 ** 31)) {
-      return yield* new SessionConfigError({ option: "timeout", message: "Give 1 millisecond to 24 days." })
+) => Effect.Effect<Context.Context<SessionStore | SessionScan>, SessionConfigError, Scope.Scope> = Effect.fnUntraced(
+  function*({ clusterOptions = {}, prefix, timeout = "2 seconds", url, wait, ...given }: Options = {}) {
+    const millis = yield* boundOf(timeout)
+    const waitMillis = yield* waitOf(wait, millis)
+    const { cluster, ...options } = yield* located(url, given)
+    if (cluster === undefined && !options.host && !options.path && !options.sentinels) {
+      return yield* new SessionConfigError({
+        option: "url",
+        message: "Say where Redis is: by url, host, path, sentinels or cluster."
+      })
     }
     const connection = yield* Effect.acquireRelease(
-      Effect.flatMap(parseUrl(url), (url) =>
-        Effect.try({
-          try: () => connect({ ...options, ...bounds(millis) }, url),
-          catch: wrongUrl // a bad percent escape; the driver's message may repeat a part of it
-        })),
-      ({ redis }) => Effect.promise(() => redis.quit().catch(() => {}).finally(() => redis.disconnect()))
+      Effect.try({
+        try: () => cluster ? connectCluster(cluster, options, clusterOptions, millis) : connectRedis(options, millis),
+        catch: (cause) =>
+          new SessionConfigError({ option: "options", message: "ioredis refuses these options.", cause })
+      }),
+      ({ close }) => Effect.promise(close)
     )
     // The first request should find it ready; if Redis is down, reconnecting goes on by itself.
-    yield* Effect.promise(() => connection.redis.connect().catch(() => {}))
-    return storeOf(connection.redis, prefix, connection)
+    yield* Effect.ignore(bounded(millis, connection.connect))
+    return contextOf(connection.client, { prefix, millis, wait: waitMillis }, connection)
   }
 )
 
@@ -114,13 +161,19 @@ export const make: (
  * import * as SessionStoreRedis from "effect-session/layers/Redis"
  *
  * const Store = SessionStoreRedis.layer({ url: "redis://localhost" })
+ *
+ * const InCluster = SessionStoreRedis.layer({
+ *   cluster: [{ host: "10.0.0.1", port: 6379 }, { host: "10.0.0.2", port: 6379 }],
+ *   password: "secret",
+ *   wait: { replicas: 1 }
+ * })
  * ```
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options?: Options): Layer.Layer<SessionStore, SessionConfigError> =>
-  Layer.scoped(SessionStore, make(options))
+export const layer = (options?: Options): Layer.Layer<SessionStore | SessionScan, SessionConfigError> =>
+  Layer.scopedContext(make(options))
 
 /**
  * `layer` with options from `Config`.
@@ -137,14 +190,16 @@ export const layer = (options?: Options): Layer.Layer<SessionStore, SessionConfi
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
-): Layer.Layer<SessionStore, SessionConfigError | ConfigError.ConfigError> =>
-  Layer.scoped(SessionStore, Effect.flatMap(Config.unwrap(options), make))
+): Layer.Layer<SessionStore | SessionScan, SessionConfigError | ConfigError.ConfigError> =>
+  Layer.scopedContext(Effect.flatMap(Config.unwrap(options), make))
 
 /**
- * Sessions over a client of yours, a `Cluster` for instance, that you close.
+ * Sessions over a client of yours, a `Redis` or a `Cluster`, that you close.
  *
  * Its options decide how long a request may wait and whether a write may be
- * sent twice. These are what `layer` uses:
+ * sent twice. These are what `layer` uses, and others that would wait for ever,
+ * send twice or read from a replica are a `SessionConfigError`, as is a client
+ * that is closed or not of ioredis:
  *
  * ```ts
  * import * as SessionStoreRedis from "effect-session/layers/Redis"
@@ -152,14 +207,13 @@ export const layerConfig = (
  *
  * const client = new Cluster([{ host: "localhost", port: 7000 }], {
  *   retryDelayOnFailover: 0,
- *   redisOptions: { maxRetriesPerRequest: 0, commandTimeout: 2000, connectTimeout: 2000 }
+ *   retryDelayOnClusterDown: 0,
+ *   redisOptions: { maxRetriesPerRequest: 0, commandTimeout: 2000, connectTimeout: 2000, socketTimeout: 2000 }
  * })
  * client.on("error", console.error)
  *
  * const Store = SessionStoreRedis.layerClient({ client })
  * ```
- *
- * Reading from replicas (`scaleReads`) shows sessions as they were.
  *
  * @since 0.1.0
  * @category layers
@@ -167,61 +221,64 @@ export const layerConfig = (
 export const layerClient = (options: {
   readonly client: Client
   readonly prefix?: string | undefined
-}): Layer.Layer<SessionStore> => Layer.succeed(SessionStore, storeOf(options.client, options.prefix))
+  readonly wait?: Wait | undefined
+}): Layer.Layer<SessionStore | SessionScan, SessionConfigError> =>
+  Layer.effectContext(Effect.gen(function*() {
+    const { client, prefix, wait } = options
+    const refused = refusal(client)
+    if (refused) return yield* refused
+    const millis = commandTimeout(client)
+    const waitMillis = yield* waitOf(wait, millis)
+    if (isCluster(client) && isAway(client)) yield* Effect.ignore(bounded(millis, () => untilReady(client)))
+    return contextOf(client, { prefix, millis, wait: waitMillis })
+  }))
 
-/** What only a connection of our own can do. */
-interface Connection {
-  readonly redis: Redis
-  /** Why it is down, if it is. */
-  readonly failure: () => Error | undefined
-  /** Replaces a connection that does not answer. */
-  readonly reconnect: () => void
-}
-
-const parseUrl = (url: Options["url"]): Effect.Effect<string | undefined, SessionConfigError> => {
+/** The options, with what the URL says in the place of theirs. */
+const located = (url: Options["url"], given: Located): Effect.Effect<Located, SessionConfigError> => {
   const text = Redacted.isRedacted(url) ? Redacted.value(url) : url
-  if (text === undefined || (URL.canParse(text) && /^rediss?:$/.test(new URL(text).protocol))) {
-    return Effect.succeed(text)
-  }
-  return wrongUrl()
+  if (text === undefined) return Effect.succeed(given)
+  return Effect.map(parseAddress(text), ({ secure, ...address }) => {
+    const tls = given.tls ?? {}
+    return {
+      ...given,
+      ...nowhere,
+      ...address,
+      ...(secure ? { tls, sentinelTLS: tls, enableTLSForSentinelMode: true } : {})
+    }
+  })
 }
 
-const wrongUrl = () =>
-  new SessionConfigError({
-    option: "url",
-    message: "Write it as redis://[user:password@]host[:port][/database], or rediss:// for TLS, percent-encoded."
-  })
+type Located = Omit<Options, "url" | "clusterOptions" | "prefix" | "timeout" | "wait">
 
-/** No command waits longer than this, or is sent a second time. */
-const bounds = (millis: number) => ({
-  autoResendUnfulfilledCommands: false,
-  commandTimeout: millis,
-  connectTimeout: millis,
-  disconnectTimeout: 100,
-  enableOfflineQueue: false,
-  lazyConnect: true,
-  maxRetriesPerRequest: 0
-})
+/** A URL's place is the only one. */
+const nowhere: object = { host: undefined, path: undefined, sentinels: undefined, cluster: undefined }
 
-const connect = (options: RedisOptions, url: string | undefined): Connection => {
-  const defaults: RedisOptions = {
-    enableAutoPipelining: true,
-    keepAlive: 30_000,
-    // After a failover the old primary answers READONLY for as long as one stays connected.
-    reconnectOnError: (error) => error.message.includes("READONLY"),
-    retryStrategy: (attempt) => Math.min(attempt * 50, 500),
-    ...options
+const waitOf = (wait: Wait | undefined, millis: number): Effect.Effect<Waiting | undefined, SessionConfigError> => {
+  if (wait === undefined) return Effect.succeed(undefined)
+  const { replicas, timeout = millis / 4, writes = "remove" } = wait
+  const waitMillis = Math.ceil(Duration.toMillis(timeout))
+  if (!Number.isSafeInteger(replicas) || replicas < 1) {
+    return new SessionConfigError({ option: "wait.replicas", message: "Give the number of replicas, 1 or more." })
   }
-  const redis = url === undefined ? new driver.Redis(defaults) : new driver.Redis(url, defaults)
-  let failure: Error | undefined
-  redis.on("error", (error) => {
-    failure = error
-  })
-  redis.on("ready", () => {
-    failure = undefined
-  })
-  return { redis, failure: () => failure, reconnect: () => redis.disconnect(true) }
+  if (!(waitMillis >= 1 && waitMillis < millis)) {
+    const message = `Give 1 millisecond or more, and less than the ${millis} of an answer.`
+    return new SessionConfigError({ option: "wait.timeout", message })
+  }
+  return Effect.succeed({ replicas, timeout: waitMillis, writes })
 }
+
+interface Waiting extends WaitMillis {
+  readonly writes: "all" | "remove"
+}
+
+const untilReady = (client: Client) =>
+  new Promise<void>((resolve) => {
+    client.once("ready", resolve)
+    client.once("end", resolve)
+  })
+
+/** A cluster that is not there would keep a command until it is. */
+const isAway = ({ status }: Client) => status !== "ready" && status !== "wait"
 
 interface Script {
   readonly lua: string
@@ -269,18 +326,43 @@ const evaluate = (client: Client, { lua, sha }: Script, key: string, args: Reado
 
 type Operation = Exclude<SessionStoreError["operation"], "sweep">
 
-const storeOf = (client: Client, prefix = "session:", connection?: Connection): SessionStore["Type"] => {
-  const attempt = <A>(operation: Operation, send: () => Promise<A>) =>
-    Effect.tryPromise({
-      try: send,
-      catch: (error) => {
-        // A driver rejects with nothing but errors.
-        const found = error as Error
-        if (reasonOf(found) === "Timeout") connection?.reconnect()
-        const cause = isOffline(found) ? connection?.failure() ?? found : found
-        return new SessionStoreError({ reason: reasonOf(cause), operation, cause: withoutData(cause) })
-      }
-    })
+interface Settings {
+  readonly prefix: string | undefined
+  /** How long a command may take. */
+  readonly millis: number
+  readonly wait: Waiting | undefined
+}
+
+const contextOf = (client: Client, settings: Settings, connection?: Connection) => {
+  const { prefix = "session:", wait } = settings
+  const attempt = attempts(client, settings.millis, connection)
+
+  /** Keys of which a write may be there that replicas do not have. */
+  const doubtful = new Set<string>()
+
+  const doubt = (key: string) => {
+    doubtful.add(key)
+    // Long after the core has found out what became of its write.
+    setTimeout(() => doubtful.delete(key), 60_000).unref()
+  }
+
+  const acknowledged = (operation: Operation, lua: string, key: string, args: ReadonlyArray<string | Buffer>) =>
+    attempt(operation, () => evalAndWait(client, wait!, lua, prefix + key, args)).pipe(
+      Effect.onError(() => Effect.sync(() => doubt(key)))
+    )
+
+  /** Nobody is told of a write that a failover may still take back. */
+  const settled = <A>(operation: Operation, key: string, effect: Effect.Effect<A, SessionStoreError>) =>
+    wait === undefined
+      ? effect
+      : Effect.suspend(() =>
+        doubtful.has(key)
+          ? acknowledged(operation, barrier, key, []).pipe(
+            Effect.tap(() => doubtful.delete(key)),
+            Effect.zipRight(effect)
+          )
+          : effect
+      )
 
   /** Runs a script at the present time, and answers whether it did something. */
   const run = (
@@ -290,11 +372,17 @@ const storeOf = (client: Client, prefix = "session:", connection?: Connection): 
     expected: string,
     expiresAt = 0,
     ...record: ReadonlyArray<string | Buffer>
-  ) =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+  ) => {
+    const send = Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const args = [String(now), expected, String(expiresAt), String(ttl(expiresAt, now)), ...record]
-      return Effect.map(attempt(operation, () => evaluate(client, script, prefix + key, args)), (reply) => reply === 1)
+      const waits = wait?.writes === "all" || (wait && operation === "remove")
+      return waits
+        ? acknowledged(operation, script.lua, key, args)
+        : attempt(operation, () => evaluate(client, script, prefix + key, args))
     })
+    // A number, or its text from a client with `stringNumbers`.
+    return settled(operation, key, Effect.map(send, (reply) => Number(reply) === 1))
+  }
 
   const write = (
     operation: "insert" | "replace",
@@ -312,10 +400,10 @@ const storeOf = (client: Client, prefix = "session:", connection?: Connection): 
       )
     })
 
-  return SessionStore.of({
+  const store = SessionStore.of({
     load: (key) =>
       Effect.zipWith(
-        Effect.flatMap(attempt("load", () => client.hgetallBuffer(prefix + key)), parse),
+        settled("load", key, Effect.flatMap(attempt("load", () => client.hgetallBuffer(prefix + key)), parse)),
         Clock.currentTimeMillis,
         (stored, now) => Option.filter(stored, ({ expiresAt }) => expiresAt > now)
       ),
@@ -324,7 +412,56 @@ const storeOf = (client: Client, prefix = "session:", connection?: Connection): 
     touch: (key, { version }, expiresAt) => run("touch", touch, key, version, expiresAt),
     remove: (key, expected = Version("")) => run("remove", remove, key, expected)
   })
+
+  /** None for what is not a session, which is nobody's business here. */
+  const entry = (key: string): Effect.Effect<Option.Option<Entry>, SessionStoreError> =>
+    attempt("scan", () => client.hgetallBuffer(key)).pipe(
+      Effect.flatMap(parse),
+      Effect.map(Option.map(({ data, expiresAt }) => ({ key: key.slice(prefix.length), data, expiresAt }))),
+      Effect.catchIf(({ reason }) => reason === "Corrupt", () => Effect.succeedNone)
+    )
+
+  /** Sent together: ioredis pipelines them. */
+  const liveOf = (keys: ReadonlyArray<string>) =>
+    Effect.zipWith(
+      Effect.forEach(keys, entry, { concurrency: "unbounded" }),
+      Clock.currentTimeMillis,
+      (entries, now) => entries.flatMap(Option.toArray).filter(({ expiresAt }) => expiresAt > now)
+    )
+
+  const scan = SessionScan.of({
+    entries: scanKeys(client, prefix).pipe(
+      Stream.mapError((error) => failureOf("scan", error as Error)), // a driver rejects with nothing else
+      Stream.mapEffect(liveOf),
+      Stream.mapConcat((entries) => entries)
+    )
+  })
+
+  return Context.make(SessionStore, store).pipe(Context.add(SessionScan, scan))
 }
+
+/** How a command is sent, and what its failure means. */
+const attempts = (client: Client, millis: number, connection: Connection | undefined) => {
+  const failed = (operation: Operation) => (error: unknown) => {
+    // A driver rejects with nothing but errors.
+    const found = error as Error
+    if (reasonOf(found) === "Timeout") connection?.reconnect()
+    return failureOf(operation, isOffline(found) ? connection?.failure() ?? found : found)
+  }
+  if (!isCluster(client)) {
+    return <A>(operation: Operation, send: () => Promise<A>) =>
+      Effect.tryPromise({ try: send, catch: failed(operation) })
+  }
+  return <A>(operation: Operation, send: () => Promise<A>) =>
+    Effect.suspend(() => isAway(client) ? Effect.fail(away) : bounded(millis, send)).pipe(
+      Effect.mapError(failed(operation))
+    )
+}
+
+const away = new Error("Connection is closed to every node of the cluster.")
+
+const failureOf = (operation: Operation, error: Error) =>
+  new SessionStoreError({ reason: reasonOf(error), operation, cause: withoutData(error) })
 
 /** The server's broom: never earlier than the deadline, by a clock a minute off. */
 const ttl = (expiresAt: number, now: number) => Math.max(1, Math.ceil(expiresAt - now) + 60_000)
@@ -344,15 +481,16 @@ const parse = (
   return Effect.succeedSome({ data, version: Version(version.toString()), expiresAt })
 }
 
-const isOffline = ({ message }: Error) =>
-  message.startsWith("Stream isn't writeable") || message.startsWith("Connection is closed")
+const isOffline = ({ message }: Error) => /^(Stream isn't writeable|Connection is closed|None of startup)/.test(message)
 
 /** Before Redis 7 the code of a script's error stands in the middle of the message. */
 const reasonOf = ({ message, name }: Error): SessionStoreErrorReason => {
-  if (message === "Command timed out") return "Timeout"
+  if (message === "Command timed out" || message === timeIsUp.message || message === tooFewReplicas.message) {
+    return "Timeout"
+  }
   if (name !== "ReplyError") return "Unavailable"
   if (/\b(WRONGTYPE|CORRUPT)\b/.test(message)) return "Corrupt"
-  if (/\b(LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN)\b/.test(message)) return "Unavailable"
+  if (/\b(LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|MOVED|ASK)\b/.test(message)) return "Unavailable"
   return message.includes("max number of clients") ? "Throttled" : "Rejected"
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -65,7 +66,8 @@ const proxyTo = (port: number) =>
     })
   )
 
-const storeAt = (url: string, options?: Redis.Options) => Redis.make({ url, timeout: "500 millis", ...options })
+const storeAt = (url: string, options?: Redis.Options) =>
+  Effect.map(Redis.make({ url, timeout: "500 millis", ...options }), Context.get(SessionStore))
 
 const bytes = (text: string) => Buffer.from(text)
 const data = bytes("the-data-of-a-session")
