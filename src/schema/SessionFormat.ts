@@ -215,8 +215,8 @@ const encode = (record: SessionRecord): Buffer => {
 }
 
 const decode = (data: Uint8Array): Either.Either<SessionRecord, SessionError> => {
-  // text and foreign formats start above the range kept for versions
-  if (data.length > 0 && data[0]! > version && data[0]! < 0x20) {
+  // text, gzip and other foreign bytes start above the range kept for versions
+  if (data.length > 0 && data[0]! > version && data[0]! < 0x10) {
     return Either.left(failure("Unsupported"))
   }
   if (data.length < headerSize + 2 || data[0] !== version || data[1]! > persistentFlag) {

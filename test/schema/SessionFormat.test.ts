@@ -228,7 +228,7 @@ describe("records", () => {
         onRight: () => "a record"
       })
     for (let first = 0; first < 256; first++) {
-      expect(reasonOf(first)).toBe(first === 1 ? "a record" : first > 1 && first < 0x20 ? "Unsupported" : "Corrupt")
+      expect(reasonOf(first)).toBe(first === 1 ? "a record" : first > 1 && first < 0x10 ? "Unsupported" : "Corrupt")
     }
     expect(reasonOf(2, new Uint8Array())).toBe("Unsupported")
     expect(reasonOf(1, new Uint8Array())).toBe("Corrupt")
