@@ -18,13 +18,15 @@ export interface StartOptions {
   readonly args?: ReadonlyArray<string>
 }
 
-export type Name = "redis" | "postgres" | "memcached" | "dynamodb" | "mongodb"
+export type Name = "redis" | "postgres" | "mysql" | "memcached" | "dynamodb" | "mongodb"
 
 export type Urls = { readonly [name in Name]?: string }
 
 export declare const startRedis: (options?: StartOptions) => Promise<Server>
 
 export declare const startPostgres: (options?: StartOptions) => Promise<Server>
+
+export declare const startMySql: (options?: StartOptions) => Promise<Server>
 
 export declare const startMemcached: (options?: StartOptions) => Promise<Server>
 

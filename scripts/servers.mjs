@@ -22,6 +22,7 @@ const run = promisify(execFile)
 const servers = {
   redis: { variable: "REDIS_URL", package: "redis-server", binary: "redis-server", start: (o) => startRedis(o) },
   postgres: { variable: "DATABASE_URL", package: "postgresql", binary: "postgres", start: (o) => startPostgres(o) },
+  mysql: { variable: "MYSQL_URL", package: "mariadb-server", binary: "mariadbd", start: (o) => startMySql(o) },
   memcached: { variable: "MEMCACHED_URL", package: "memcached", binary: "memcached", start: (o) => startMemcached(o) },
   dynamodb: { variable: "DYNAMODB_ENDPOINT", package: "nodejs", binary: "node", start: (o) => startDynamoDb(o) },
   mongodb: {
@@ -65,6 +66,38 @@ export const startPostgres = ({ port, args = [] } = {}) =>
     ready: /ready to accept connections/,
     stopSignal: "SIGQUIT",
     url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`
+  })
+
+/** MariaDB. */
+export const startMySql = ({ port, args = [] } = {}) =>
+  start({
+    name: "mysql",
+    command: find("mariadbd"),
+    port,
+    // It refuses to run as root.
+    owner: process.getuid?.() === 0 ? account("mysql") ?? account("nobody") : undefined,
+    prepare: ({ dir, owner }) => {
+      const flags = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
+      const data = `--datadir=${path.join(dir, "data")}`
+      execFileSync(find("mariadb-install-db"), [...flags, data], { ...owner, cwd: dir, stdio: "pipe" })
+      fs.writeFileSync(
+        path.join(dir, "init.sql"),
+        "CREATE DATABASE IF NOT EXISTS sessions;\n" +
+          "CREATE USER IF NOT EXISTS sessions@'127.0.0.1';\n" +
+          "GRANT ALL ON *.* TO sessions@'127.0.0.1' WITH GRANT OPTION;\n"
+      )
+    },
+    args: ({ dir, port }) => [
+      ...["--no-defaults", `--datadir=${path.join(dir, "data")}`, `--init-file=${path.join(dir, "init.sql")}`],
+      ...[`--socket=${path.join(dir, "socket")}`, `--pid-file=${path.join(dir, "pid")}`],
+      ...[`--port=${port}`, "--bind-address=127.0.0.1", "--skip-name-resolve", "--max-connections=200"],
+      // Survives the end of the process, not of the machine.
+      "--innodb-flush-log-at-trx-commit=2",
+      ...args
+    ],
+    ready: /ready for connections/,
+    stopSignal: "SIGTERM",
+    url: (port) => `mysql://sessions@127.0.0.1:${port}/sessions`
   })
 
 export const startMemcached = ({ port, args = [] } = {}) =>
@@ -290,7 +323,7 @@ const freePort = async () => {
 const folders = () => {
   const debian = "/usr/lib/postgresql"
   const versions = fs.existsSync(debian) ? fs.readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : []
-  return [...(process.env.PATH ?? "").split(path.delimiter), ...versions.map((v) => path.join(debian, v, "bin"))]
+  return [...(process.env.PATH ?? "").split(path.delimiter), "/usr/sbin", ...versions.map((v) => path.join(debian, v, "bin"))]
 }
 
 const locate = (binary) => folders().map((dir) => path.join(dir, binary)).find((file) => fs.existsSync(file))

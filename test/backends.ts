@@ -10,6 +10,7 @@ export {
   startDynamoDb,
   startMemcached,
   startMongoDb,
+  startMySql,
   startPostgres,
   startRedis
 } from "../scripts/servers.mjs"
@@ -19,6 +20,7 @@ export const {
   dynamodb: dynamoDbUrl,
   memcached: memcachedUrl,
   mongodb: mongoDbUrl,
+  mysql: mysqlUrl,
   redis: redisUrl,
   postgres: postgresUrl
 } = inject("urls")

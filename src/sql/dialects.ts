@@ -1,0 +1,404 @@
+/**
+ * What differs between the databases of the SQL store; nothing else does.
+ *
+ * A dialect has to give: a column for keys that compares bytes (case and
+ * trailing spaces count), one for a mebibyte of data, integers of 53 bits; an
+ * insert that takes the place of an expired row, and a touch that says whether
+ * it matched, each in one statement; the number of rows that a write changed;
+ * and what its errors mean, above all which say that nothing was applied.
+ *
+ * @internal
+ */
+import type * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import type * as Statement from "@effect/sql/Statement"
+import * as Effect from "effect/Effect"
+import type { SessionStoreErrorReason } from "../SessionStore.js"
+
+export type DialectName = "pg" | "mysql" | "sqlite"
+
+export interface TableName {
+  readonly schema: string | undefined
+  readonly table: string
+}
+
+export type Row = Readonly<Record<string, unknown>>
+
+/** A record to be inserted. */
+export interface NewRow {
+  readonly key: string
+  readonly data: Uint8Array
+  readonly version: string
+  readonly expiresAt: number
+}
+
+/** What the table can take, in bytes. */
+export interface Limits {
+  readonly key: number
+  readonly data: number
+}
+
+export interface Dialect {
+  readonly quote: (identifier: string) => string
+  /** Can be run again; `index` is a name that is free. */
+  readonly ddl: (name: TableName, index: string) => ReadonlyArray<string>
+  /** Looks at the columns. Answers what the table can take, or says in a sentence why it will not do. */
+  readonly inspect: (sql: SqlClient.SqlClient, table: Statement.Fragment) => Effect.Effect<Limits | string, SqlError>
+  readonly key: (key: string) => string | Uint8Array
+  readonly data: (data: Uint8Array) => Uint8Array
+  readonly rows: (
+    sql: SqlClient.SqlClient,
+    statement: Statement.Statement<Row>
+  ) => Effect.Effect<ReadonlyArray<Row>, SqlError>
+  /** Runs a write and answers how many rows it changed. */
+  readonly changed: (sql: SqlClient.SqlClient, statement: Statement.Statement<Row>) => Effect.Effect<number, SqlError>
+  /** Inserts, or takes the place of an expired row; false when a live one is there. */
+  readonly insert: (
+    sql: SqlClient.SqlClient,
+    table: Statement.Fragment,
+    row: NewRow,
+    now: number
+  ) => Effect.Effect<boolean, SqlError>
+  /** Moves the deadline of what `where` selects; true also when it was there already. */
+  readonly touch: (
+    sql: SqlClient.SqlClient,
+    table: Statement.Fragment,
+    where: Statement.Fragment,
+    expiresAt: number
+  ) => Effect.Effect<boolean, SqlError>
+  /** Deletes a batch of expired rows; `more` when others may be left. */
+  readonly sweep: (
+    sql: SqlClient.SqlClient,
+    table: Statement.Fragment,
+    now: number
+  ) => Effect.Effect<{ readonly swept: number; readonly more: boolean }, SqlError>
+  readonly reason: (error: SqlError) => SessionStoreErrorReason
+  /** Certainly not applied, and worth another attempt: deadlock, a file in use. */
+  readonly isUndone: (error: SqlError) => boolean
+  /** Times that such a statement is sent again. */
+  readonly repeats: number
+  /** There is no such table, or no such schema. */
+  readonly isMissing: (error: SqlError) => boolean
+  /** A client has one connection, which a transaction keeps from everybody else. */
+  readonly oneConnection: boolean
+}
+
+/** Most rows that one statement of the sweep deletes. */
+const batch = 1000
+
+const unlimited: Limits = { key: Infinity, data: Infinity }
+
+const codeOf = (error: SqlError): string => {
+  const cause = error.cause
+  return typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : ""
+}
+
+// What PostgreSQL and SQLite have in common.
+
+const standard = {
+  quote: (identifier: string) => `"${identifier}"`,
+  inspect: (sql, table) => Effect.as(sql`SELECT "key", data, version, expires_at FROM ${table} WHERE 1 = 0`, unlimited),
+  key: (key) => key,
+  rows: (_, statement) => statement,
+  changed: (sql, statement) => Effect.map(sql`${statement} RETURNING 1`, (rows) => rows.length)
+} satisfies Partial<Dialect>
+
+const insertOrTakeOver = (data: Dialect["data"]): Dialect["insert"] => (sql, table, row, now) =>
+  Effect.map(
+    standard.changed(
+      sql,
+      sql`INSERT INTO ${table} AS old ("key", data, version, expires_at)
+        VALUES (${row.key}, ${data(row.data)}, ${row.version}, ${row.expiresAt})
+        ON CONFLICT ("key") DO UPDATE
+        SET data = excluded.data, version = excluded.version, expires_at = excluded.expires_at
+        WHERE old.expires_at <= ${now}`
+    ),
+    (rows) => rows > 0
+  )
+
+const touch: Dialect["touch"] = (sql, table, where, expiresAt) =>
+  Effect.map(
+    standard.changed(sql, sql`UPDATE ${table} SET expires_at = ${expiresAt} ${where}`),
+    (rows) => rows > 0
+  )
+
+/** The deadline twice: a row may have been renewed between choice and lock. */
+const sweepBy = (lock: string): Dialect["sweep"] => (sql, table, now) =>
+  Effect.map(
+    standard.changed(
+      sql,
+      sql`DELETE FROM ${table} WHERE expires_at <= ${now} AND "key" IN (
+      SELECT "key" FROM ${table} WHERE expires_at <= ${now}
+      ORDER BY expires_at LIMIT ${sql.literal(String(batch))} ${sql.literal(lock)})`
+    ),
+    (swept) => ({ swept, more: swept === batch })
+  )
+
+// PostgreSQL.
+
+const pg: Dialect = {
+  ...standard,
+  ddl: ({ schema, table }, index) => {
+    const name = [...(schema === undefined ? [] : [schema]), table].map(standard.quote).join(".")
+    return [
+      [
+        `CREATE TABLE IF NOT EXISTS ${name} (`,
+        `  "key" text COLLATE "C" PRIMARY KEY,`,
+        `  data bytea NOT NULL,`,
+        `  version text COLLATE "C" NOT NULL,`,
+        `  expires_at bigint NOT NULL`,
+        `)`
+      ].join("\n"),
+      `CREATE INDEX IF NOT EXISTS "${index}" ON ${name} (expires_at)`
+    ]
+  },
+  data: (data) => data,
+  insert: insertOrTakeOver((data) => data),
+  touch,
+  sweep: sweepBy("FOR UPDATE SKIP LOCKED"),
+  reason: (error) => postgresReason(codeOf(error), String(error.cause)),
+  isUndone: (error) => undone.test(codeOf(error)),
+  repeats: 5,
+  isMissing: (error) => /^(42P01|3F000)$/.test(codeOf(error)),
+  oneConnection: false
+}
+
+/** Serialization failure, deadlock. */
+const undone = /^40(001|P01)$/
+
+/**
+ * By SQLSTATE, by the system's code, and where the driver gives neither, by its
+ * text. What the server itself refused has not been applied.
+ */
+const postgresReason = (code: string, text: string): SessionStoreErrorReason => {
+  if (code === "" || code.startsWith("E")) {
+    if (/timeout exceeded when trying to connect/.test(text)) return "Throttled" // the pool is exhausted
+    return code === "ETIMEDOUT" || /timeout/i.test(text) ? "Timeout" : "Unavailable"
+  }
+  if (code === "57014" || code === "55P03") return "Timeout" // statement_timeout, lock_timeout
+  if (code === "53300") return "Throttled" // too many connections
+  if (undone.test(code)) return "Throttled" // rolled back, every time
+  return /^(08|57|40)/.test(code) ? "Unavailable" : "Rejected"
+}
+
+// MySQL and MariaDB.
+
+/** The answer to a statement that gives no rows, as mysql2 has it. */
+interface ResultHeader {
+  readonly affectedRows: number
+  readonly insertId: number | string | bigint
+}
+
+/**
+ * A statement that still waits for a connection is dropped with its fiber. One
+ * that was sent cannot be stopped, and keeps its connection until it is answered.
+ * Prepared, so that nothing depends on how text is escaped.
+ */
+const execute = (sql: SqlClient.SqlClient, statement: Statement.Statement<Row>): Effect.Effect<unknown, SqlError> =>
+  Effect.suspend(() => {
+    const [text, params] = statement.compile()
+    return Effect.scoped(
+      Effect.flatMap(sql.reserve, (connection) => Effect.uninterruptible(connection.executeRaw(text, params)))
+    )
+  })
+
+// The driver's own types end at `executeRaw`.
+const header = (sql: SqlClient.SqlClient, statement: Statement.Statement<Row>) =>
+  Effect.map(execute(sql, statement), (result) => result as ResultHeader)
+
+const mysqlRows: Dialect["rows"] = (sql, statement) =>
+  Effect.map(execute(sql, statement), (result) => result as ReadonlyArray<Row>)
+
+const mysqlChanged: Dialect["changed"] = (sql, statement) =>
+  Effect.map(header(sql, statement), ({ affectedRows }) => affectedRows)
+
+/** Deletes by primary key are one statement of constant shape; MariaDB turns 1000 keys and more into a join. */
+const mysqlBatch = 500
+
+/** Other columns would truncate in a server that is not strict, or take two keys for one. */
+const mysqlColumns: Readonly<Record<string, RegExp>> = {
+  key: /^varbinary\(255\)$/,
+  data: /^longblob$/,
+  version: /^varbinary\(32\)$/,
+  expires_at: /^bigint(\(\d+\))?$/
+}
+
+/** A view of the same bytes: mysql2 takes any other array for JSON. */
+const buffer = (data: Uint8Array) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+
+const mysql: Dialect = {
+  quote: (identifier) => `\`${identifier}\``,
+  ddl: ({ schema, table }, index) => [
+    [
+      `CREATE TABLE IF NOT EXISTS ${
+        [...(schema === undefined ? [] : [schema]), table].map((part) => `\`${part}\``).join(".")
+      } (`,
+      `  \`key\` varbinary(255) PRIMARY KEY,`,
+      `  data longblob NOT NULL,`,
+      `  version varbinary(32) NOT NULL,`,
+      `  expires_at bigint NOT NULL,`,
+      `  INDEX \`${index}\` (expires_at)`,
+      `) ENGINE = InnoDB`
+    ].join("\n")
+  ],
+  inspect: (sql, table) =>
+    Effect.gen(function*() {
+      const columns = yield* mysqlRows(sql, sql`SHOW COLUMNS FROM ${table}`)
+      const types = new Map(columns.map(({ Field, Type }) => [textOf(Field), textOf(Type)]))
+      const wrong = Object.keys(mysqlColumns).filter((name) => !mysqlColumns[name]!.test(types.get(name) ?? ""))
+      if (wrong.length > 0) return `Columns that are missing or of another type: ${wrong.join(", ")}.`
+      const [row] = yield* mysqlRows(sql, sql`SELECT @@max_allowed_packet AS packet`)
+      // The rest of the packet is a few hundred bytes. Over it the server would close the connection.
+      return { key: 255, data: Number(row?.packet) - 1024 }
+    }),
+  key: (key) => Buffer.from(key),
+  data: buffer,
+  rows: mysqlRows,
+  changed: mysqlChanged,
+  // LAST_INSERT_ID(x) is x, and comes back with the answer: a deadline when there was a live row, else 0. The
+  // count of rows will not do: whether it counts what did not change depends on how the client connects.
+  insert: (sql, table, { data, expiresAt, key, version }, now) =>
+    Effect.map(
+      header(
+        sql,
+        // In this order: an assignment sees the ones before it.
+        sql`INSERT INTO ${table} (\`key\`, data, version, expires_at)
+        VALUES (${Buffer.from(key)}, ${buffer(data)}, ${version}, ${expiresAt})
+        ON DUPLICATE KEY UPDATE
+        data = IF(expires_at <= ${now}, VALUES(data), data),
+        version = IF(expires_at <= ${now}, VALUES(version), version),
+        expires_at = IF(expires_at <= ${now}, VALUES(expires_at), LAST_INSERT_ID(expires_at))`
+      ),
+      ({ insertId }) => Number(insertId) === 0
+    ),
+  touch: (sql, table, where, expiresAt) =>
+    Effect.map(
+      header(
+        sql,
+        sql`UPDATE ${table} SET expires_at = IF(LAST_INSERT_ID(expires_at) = 0, expires_at, ${expiresAt}) ${where}`
+      ),
+      ({ insertId }) => Number(insertId) !== 0
+    ),
+  // Chosen without a lock and deleted by primary key, in the order in which all other writes lock too. A DELETE by
+  // deadline would lock the index first, gaps and the next live row included.
+  sweep: (sql, table, now) =>
+    Effect.gen(function*() {
+      const keys = yield* mysqlRows(
+        sql,
+        sql`SELECT \`key\` FROM ${table} WHERE expires_at <= ${now}
+        ORDER BY expires_at LIMIT ${sql.literal(String(mysqlBatch))}`
+      )
+      if (keys.length === 0) return { swept: 0, more: false }
+      const filled = Array.from({ length: mysqlBatch }, (_, i) => keys[Math.min(i, keys.length - 1)]!.key)
+      const swept = yield* mysqlChanged(
+        sql,
+        sql`DELETE FROM ${table} WHERE \`key\` IN ${sql.in(filled)} AND expires_at <= ${now}`
+      )
+      return { swept, more: keys.length === mysqlBatch }
+    }),
+  reason: (error) => mysqlReason(numberOf(error), codeOf(error)),
+  // Deadlock; "record has changed since last read".
+  isUndone: (error) => [1213, 1020].includes(numberOf(error)),
+  repeats: 10,
+  isMissing: (error) => [1146, 1049].includes(numberOf(error)),
+  oneConnection: false
+}
+
+/** The server's number; the system's are negative. */
+const numberOf = (error: SqlError): number => {
+  const cause = error.cause
+  return typeof cause === "object" && cause !== null && "errno" in cause ? Number(cause.errno) : 0
+}
+
+/** What the server refused has not been applied; a lock that was waited for in vain is among it. */
+const mysqlReason = (number: number, code: string): SessionStoreErrorReason => {
+  switch (number) {
+    case 1153: // packet too large
+    case 1406: // too long for its column
+      return "TooLarge"
+    case 1969: // max_statement_time
+    case 3024: // max_execution_time
+      return "Timeout"
+    case 1040: // too many connections
+    case 1203: // … of this user
+    case 1226: // … of a quota
+    case 1205: // lock wait timeout
+    case 1213: // deadlock, every time
+    case 1020:
+      return "Throttled"
+    case 1047: // a node of a cluster that is not ready
+    case 1053: // shutting down
+    case 1317: // killed
+    case 1927:
+      return "Unavailable"
+  }
+  if (number >= 1152 && number <= 1161) return "Unavailable" // the connection
+  if (number >= 1000 && !(number >= 2000 && number < 3000)) return "Rejected" // 2000 and up are the client's
+  return code === "ETIMEDOUT" ? "Timeout" : "Unavailable"
+}
+
+// SQLite.
+
+/** A copy: not every driver takes a part of a larger buffer. */
+const copy = (data: Uint8Array) => Buffer.from(data)
+
+const sqlite: Dialect = {
+  ...standard,
+  ddl: ({ schema, table }, index) => {
+    const prefix = schema === undefined ? "" : `"${schema}".`
+    return [
+      [
+        `CREATE TABLE IF NOT EXISTS ${prefix}"${table}" (`,
+        `  "key" TEXT NOT NULL PRIMARY KEY,`,
+        `  data BLOB NOT NULL,`,
+        `  version TEXT NOT NULL,`,
+        `  expires_at INTEGER NOT NULL`,
+        `)`
+      ].join("\n"),
+      `CREATE INDEX IF NOT EXISTS ${prefix}"${index}" ON "${table}" (expires_at)`
+    ]
+  },
+  data: copy,
+  insert: insertOrTakeOver(copy),
+  touch,
+  sweep: sweepBy(""),
+  reason: (error) => sqliteReason(codeOf(error)),
+  isUndone: (error) => busy.test(codeOf(error)),
+  // About a second of waiting for another process.
+  repeats: 40,
+  isMissing: (error) => /no such table|unknown database/i.test(String(error.cause)),
+  oneConnection: true
+}
+
+const busy = /^SQLITE_(BUSY|LOCKED)/
+
+const sqliteReason = (code: string): SessionStoreErrorReason => {
+  if (busy.test(code)) return "Throttled"
+  if (code === "SQLITE_TOOBIG") return "TooLarge"
+  if (/^SQLITE_(IOERR|CANTOPEN|INTERRUPT)/.test(code)) return "Unavailable"
+  return code.startsWith("SQLITE_") || code === inTransaction ? "Rejected" : "Unavailable"
+}
+
+/** The code of the error with which a session is refused inside of a transaction. */
+export const inTransaction = "SESSION_IN_TRANSACTION"
+
+export const dialects: Record<DialectName, Dialect> = { pg, mysql, sqlite }
+
+// What comes back: drivers differ in how they hand out blobs, integers and text.
+
+/** The bytes, in an array of their own: a Buffer is a view of a pool that others share. */
+export const bytesOf = (value: unknown): Uint8Array | undefined =>
+  value instanceof Uint8Array || value instanceof ArrayBuffer ? new Uint8Array(value) : undefined
+
+export const textOf = (value: unknown): string | undefined => {
+  if (typeof value === "string") return value
+  const bytes = bytesOf(value)
+  return bytes === undefined ? undefined : Buffer.from(bytes).toString()
+}
+
+export const integerOf = (value: unknown): number | undefined => {
+  const number = typeof value === "number" || typeof value === "bigint" || typeof value === "string"
+    ? Number(value)
+    : NaN
+  return Number.isSafeInteger(number) ? number : undefined
+}
