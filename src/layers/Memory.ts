@@ -8,6 +8,7 @@
  *
  * @since 0.1.0
  */
+import * as Chunk from "effect/Chunk"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -15,10 +16,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { randomToken } from "../internal/crypto.js"
 import { sweepForever } from "../internal/sweep.js"
 import { SessionConfigError } from "../SessionConfigError.js"
-import { SessionStore, SessionSweeper, Version } from "../SessionStore.js"
+import type { Entry } from "../SessionStore.js"
+import { SessionScan, SessionStore, SessionSweeper, Version } from "../SessionStore.js"
 
 /**
  * @since 0.1.0
@@ -34,18 +37,18 @@ export interface Options {
 }
 
 /** A record, its neighbours in the order of use, and its place in the heap. */
-interface Entry {
+interface Slot {
   readonly key: string
   data: string
   version: Version
   expiresAt: number
-  older: Entry
-  newer: Entry
+  older: Slot
+  newer: Slot
   place: number
 }
 
-/** As many as a sweep removes at once, about a millisecond's work; then others have their turn. */
-const sweepBatch = 500
+/** As many as a sweep or a scan takes at once, about a millisecond's work; then others have their turn. */
+const batch = 500
 
 /**
  * Makes the store, empty. It is emptied when the scope closes, which also
@@ -62,7 +65,7 @@ const sweepBatch = 500
  */
 export const make = Effect.fnUntraced(function*(
   options?: Options
-): Effect.fn.Return<Context.Context<SessionStore | SessionSweeper>, SessionConfigError, Scope.Scope> {
+): Effect.fn.Return<Context.Context<SessionStore | SessionSweeper | SessionScan>, SessionConfigError, Scope.Scope> {
   const capacity = options?.capacity ?? 100_000
   if (!Number.isSafeInteger(capacity) || capacity < 1) {
     return yield* new SessionConfigError({
@@ -71,8 +74,8 @@ export const make = Effect.fnUntraced(function*(
     })
   }
 
-  const records = new Map<string, Entry>()
-  const heap: Array<Entry> = []
+  const records = new Map<string, Slot>()
+  const heap: Array<Slot> = []
   const ring = makeRing()
   // This process forgets the records with the store, so a counter never
   // repeats; the token tells the versions of two stores apart.
@@ -80,30 +83,30 @@ export const make = Effect.fnUntraced(function*(
   let writes = 0
   const nextVersion = () => Version(token + ++writes)
 
-  const drop = (entry: Entry) => {
+  const drop = (entry: Slot) => {
     records.delete(entry.key)
     unlink(entry)
     heapRemove(heap, entry)
   }
 
-  const find = (key: string, now: number): Entry | undefined => {
+  const find = (key: string, now: number): Slot | undefined => {
     const entry = records.get(key)
     if (entry === undefined || entry.expiresAt > now) return entry
     drop(entry)
     return undefined
   }
 
-  const findVersion = (key: string, version: Version, now: number): Entry | undefined => {
+  const findVersion = (key: string, version: Version, now: number): Slot | undefined => {
     const entry = find(key, now)
     return entry?.version === version ? entry : undefined
   }
 
-  const used = (entry: Entry) => {
+  const used = (entry: Slot) => {
     unlink(entry)
     link(ring, entry)
   }
 
-  const setDeadline = (entry: Entry, expiresAt: number) => {
+  const setDeadline = (entry: Slot, expiresAt: number) => {
     entry.expiresAt = expiresAt
     heapSettle(heap, entry)
   }
@@ -127,7 +130,7 @@ export const make = Effect.fnUntraced(function*(
       atNow((now) => {
         if (find(key, now) !== undefined) return Option.none()
         makeRoom(now)
-        const entry: Entry = {
+        const entry: Slot = {
           key,
           data: pack(data),
           version: nextVersion(),
@@ -173,7 +176,7 @@ export const make = Effect.fnUntraced(function*(
 
   const sweepSome = atNow((now) => {
     let swept = 0
-    while (swept < sweepBatch && heap.length > 0 && heap[0].expiresAt <= now) {
+    while (swept < batch && heap.length > 0 && heap[0].expiresAt <= now) {
       drop(heap[0])
       swept++
     }
@@ -182,9 +185,27 @@ export const make = Effect.fnUntraced(function*(
 
   // A sleep and not `yieldNow`: only a timer lets the event loop do I/O.
   const sweep: Effect.Effect<number> = Effect.flatMap(sweepSome, (swept) =>
-    swept < sweepBatch
+    swept < batch
       ? Effect.succeed(swept)
       : Effect.map(Effect.delay(sweep, 0), (more) => swept + more))
+
+  const entries = Stream.suspend(() => {
+    const all = records.values()
+    // What comes later stands behind what is there now, and need not be listed.
+    let left = records.size
+    return Stream.paginateChunkEffect(undefined, () =>
+      atNow((now) => {
+        const listed: Array<Entry> = []
+        for (let i = 0; i < batch && left > 0; i++, left--) {
+          const next = all.next()
+          if (next.done) left = 0
+          else if (next.value.expiresAt > now) {
+            listed.push({ key: next.value.key, data: unpack(next.value.data), expiresAt: next.value.expiresAt })
+          }
+        }
+        return [Chunk.unsafeFromArray(listed), left > 0 ? Option.some(undefined) : Option.none()]
+      }))
+  })
 
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
@@ -194,7 +215,10 @@ export const make = Effect.fnUntraced(function*(
     })
   )
   yield* Effect.forkScoped(sweepForever({ sweep }, "1 minute"))
-  return Context.make(SessionStore, store).pipe(Context.add(SessionSweeper, { sweep }))
+  return Context.make(SessionStore, store).pipe(
+    Context.add(SessionSweeper, { sweep }),
+    Context.add(SessionScan, { entries })
+  )
 })
 
 /**
@@ -205,7 +229,7 @@ export const make = Effect.fnUntraced(function*(
  */
 export const layer = (
   options?: Options
-): Layer.Layer<SessionStore | SessionSweeper, SessionConfigError> => Layer.scopedContext(make(options))
+): Layer.Layer<SessionStore | SessionSweeper | SessionScan, SessionConfigError> => Layer.scopedContext(make(options))
 
 /**
  * `layer` with its options read from `Config`.
@@ -215,7 +239,7 @@ export const layer = (
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
-): Layer.Layer<SessionStore | SessionSweeper, SessionConfigError | ConfigError.ConfigError> =>
+): Layer.Layer<SessionStore | SessionSweeper | SessionScan, SessionConfigError | ConfigError.ConfigError> =>
   Layer.unwrapEffect(Effect.map(Config.unwrap(options), layer))
 
 /** One synchronous step, hence atomic: no fiber comes between. */
@@ -232,34 +256,34 @@ const unpack = (data: string): Uint8Array => Buffer.from(data, "latin1")
 // The order of use: a ring that starts at a record of nobody. `newer` of that
 // one is the least recently used.
 
-const makeRing = (): Entry => {
+const makeRing = (): Slot => {
   // The cast: it is its own neighbour, which a literal cannot say.
-  const ring = { key: "", data: "", version: Version(""), expiresAt: 0, place: 0 } as Entry
+  const ring = { key: "", data: "", version: Version(""), expiresAt: 0, place: 0 } as Slot
   ring.older = ring.newer = ring
   return ring
 }
 
-const link = (ring: Entry, entry: Entry) => {
+const link = (ring: Slot, entry: Slot) => {
   entry.newer = ring
   entry.older = ring.older
   ring.older.newer = entry
   ring.older = entry
 }
 
-const unlink = (entry: Entry) => {
+const unlink = (entry: Slot) => {
   entry.older.newer = entry.newer
   entry.newer.older = entry.older
 }
 
 // The order of expiry: a binary heap in which every record knows its place.
 
-const heapPut = (heap: Array<Entry>, entry: Entry, place: number) => {
+const heapPut = (heap: Array<Slot>, entry: Slot, place: number) => {
   heap[place] = entry
   entry.place = place
 }
 
 /** Moves a record up or down to where its deadline belongs. */
-const heapSettle = (heap: Array<Entry>, entry: Entry) => {
+const heapSettle = (heap: Array<Slot>, entry: Slot) => {
   let place = entry.place
   while (place > 0) {
     const parent = (place - 1) >> 1
@@ -277,7 +301,7 @@ const heapSettle = (heap: Array<Entry>, entry: Entry) => {
   heapPut(heap, entry, place)
 }
 
-const heapRemove = (heap: Array<Entry>, entry: Entry) => {
+const heapRemove = (heap: Array<Slot>, entry: Slot) => {
   const last = heap.pop()!
   if (last === entry) return
   last.place = entry.place

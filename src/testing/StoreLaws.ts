@@ -27,10 +27,11 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { randomBytes } from "node:crypto"
-import type { SessionScan, SingleProcess, Stored, Version } from "../SessionStore.js"
-import { SessionStore, SessionStoreError, SessionSweeper } from "../SessionStore.js"
+import type { Entry, SingleProcess, Stored, Version } from "../SessionStore.js"
+import { SessionScan, SessionStore, SessionStoreError, SessionSweeper } from "../SessionStore.js"
 import type { Keyed } from "./histories.js"
 import { plans, unexplained } from "./histories.js"
 
@@ -105,6 +106,7 @@ export const storeLaws = <ROut, E>(
         describe("races of two processes", () => raceLaws(it, twoProcesses(layer), capabilities))
       }
       if (capabilities.sweeps) describe("sweep", () => sweepLaws(it))
+      if (capabilities.scans) describe("scan", () => scanLaws(it))
     }
   )
 
@@ -701,6 +703,89 @@ const sweepLaws = (it: It) => {
 }
 
 // -----------------------------------------------------------------------------
+// scan
+// -----------------------------------------------------------------------------
+
+const scanLaws = (it: It) => {
+  // The types of `storeLaws` see to it that it is there.
+  const entries = Stream.unwrap(
+    Effect.map(Effect.serviceOption(SessionScan), (scan) => Option.getOrThrow(scan).entries)
+  )
+
+  /** What is listed under these keys; others' records are none of ours. */
+  const listed = (keys: ReadonlyArray<string>) => {
+    const ours = new Set(keys)
+    return Effect.map(Stream.runCollect(Stream.filter(entries, ({ key }) => ours.has(key))), (found) => [...found])
+  }
+
+  const entry = ({ data, expiresAt, key }: Entry) => `${key} ${hex(data)} ${expiresAt}`
+
+  /** Each at least once: a store may list a record twice. */
+  const expectListed = (records: ReadonlyArray<Keyed>, keys = records.map(({ key }) => key)) =>
+    Effect.map(listed(keys), (found) => {
+      expect([...new Set(found.map(entry))].sort()).toEqual(records.map(entry).sort())
+    })
+
+  it.scoped("lists each of 300 live records, its key, data and deadline, and none that expired or was removed", () =>
+    Effect.gen(function*() {
+      const store = yield* SessionStore
+      const records = yield* many(300)
+      const dead = yield* many(20, second)
+      const gone = yield* many(20)
+      const touched = { ...records[0]!, expiresAt: yield* inMillis(2 * minute) }
+      yield* store.touch(touched.key, touched, touched.expiresAt)
+      const replaced = yield* replace(records[1]!)
+      yield* Effect.forEach(gone, ({ key }) => store.remove(key), { concurrency: 16 })
+      yield* TestClock.adjust(second)
+      yield* expectListed(
+        [touched, replaced, ...records.slice(2)],
+        [...records, ...dead, ...gone].map(({ key }) => key)
+      )
+    }))
+
+  it.scoped("lists what is live throughout, whatever is written meanwhile", () =>
+    Effect.gen(function*() {
+      const store = yield* SessionStore
+      const staying = yield* many(100)
+      const going = yield* many(100)
+      const keys = staying.map(({ key }) => key)
+      const writes = Effect.forEach(going, (record, i) =>
+        i % 2 === 0
+          ? Effect.zipRight(store.remove(record.key), insertAt(record.key))
+          : replace(record), { concurrency: 8 })
+      const rewrites = Effect.forEach(staying, (record, i) =>
+        i % 2 === 0
+          ? replace(record)
+          : store.touch(record.key, record, record.expiresAt + second), { concurrency: 8 })
+      const [found] = yield* Effect.all([listed(keys), writes, rewrites], { concurrency: "unbounded" })
+      expect([...new Set(found.map(({ key }) => key))].sort()).toEqual(keys.sort())
+    }))
+
+  it.scoped("that is given up half way, or interrupted, leaves the store as it was", () =>
+    Effect.gen(function*() {
+      const records = yield* many(100)
+      yield* Stream.runDrain(Stream.take(entries, 1))
+      for (const moment of moments) {
+        const fiber = yield* Effect.fork(Stream.runDrain(entries))
+        yield* moment
+        yield* Fiber.interrupt(fiber)
+      }
+      yield* expectListed(records)
+      yield* expectLive(yield* replace(records[0]!))
+    }))
+}
+
+/** Many live records at once, removed together after the test. */
+const many = (count: number, lifetime = minute) =>
+  Effect.gen(function*() {
+    const keys = yield* Effect.acquireRelease(
+      Effect.sync(() => Array.from({ length: count }, randomKey)),
+      (keys) => Effect.forEach(keys, forget, { concurrency: 16, discard: true })
+    )
+    return yield* Effect.forEach(keys, (key) => insertAt(key, lifetime), { concurrency: 16 })
+  })
+
+// -----------------------------------------------------------------------------
 // what the laws are written with
 // -----------------------------------------------------------------------------
 
@@ -725,14 +810,16 @@ const runPrefix = randomBytes(8).toString("hex")
 /** 64 lower-case hexadecimal characters, as the core makes them. */
 const randomKey = (): string => runPrefix + randomBytes(24).toString("hex")
 
-/** A key that is removed after the test. An expired record has to be written over first. */
-const ownKey = (key: string) =>
-  Effect.acquireRelease(Effect.succeed(key), () =>
-    Effect.gen(function*() {
-      const store = yield* SessionStore
-      yield* store.insert(key, newData(), yield* inMillis(second))
-      yield* store.remove(key)
-    }).pipe(Effect.ignore))
+/** Removes what is there; an expired record has to be written over first. */
+const forget = (key: string) =>
+  Effect.gen(function*() {
+    const store = yield* SessionStore
+    yield* store.insert(key, newData(), yield* inMillis(second))
+    yield* store.remove(key)
+  }).pipe(Effect.ignore)
+
+/** A key whose record is removed after the test. */
+const ownKey = (key: string) => Effect.acquireRelease(Effect.succeed(key), forget)
 
 const newKey = Effect.flatMap(Effect.sync(randomKey), ownKey)
 
