@@ -196,11 +196,11 @@ const isEncoded = (text: string) => {
 }
 
 const mistakeOfHost = (text: string, authority = ""): string | undefined => {
-  const [last = "", ...before] = authority.split("@").reverse()
-  if (before.length > 1 || text.split("@").length !== before.length + 1 || /[\s\\]/.test(text)) {
+  const isTwice = text.indexOf("@") !== text.lastIndexOf("@")
+  if (isTwice || text.includes("@") !== authority.includes("@") || /[\s\\]/.test(text)) {
     return `Percent-encode the password: "/", "?" and "@" are %2F, %3F and %40.`
   }
-  return last === "" ? "The host is missing." : undefined
+  return /^([^@]*@)?$/.test(authority) ? "The host is missing." : undefined
 }
 
 const mistakeOfFile = (authority = ""): string | undefined =>
