@@ -13,7 +13,8 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
-    globalSetup: "./test/servers.ts",
+    // taken down in reverse: the count of claims, then the servers and what was skipped
+    globalSetup: ["./test/servers.ts", "./test/security/count.ts"],
     pool: "forks",
     testTimeout: 20_000,
     hookTimeout: 60_000

@@ -29,17 +29,20 @@ const textOf = (node) => {
   return node.head.text + node.templateSpans.map((span) => `…${span.literal.text}`).join("")
 }
 
-/** The titles with ids in a source file: first arguments of calls, of `it` and whatever stands for it. */
+/** Whether a text is a test's title: what `it`, or whatever stands for it, is called with, or a row of its table. */
+const isTitle = (node) =>
+  (ts.isCallExpression(node.parent) && node.parent.arguments[0] === node && node.parent.arguments.length > 1) ||
+  textOf(node).search(id) === 0
+
+/** The titles with ids in a source file. */
 const titlesIn = (file) => {
   const titles = []
   const visit = (node) => {
-    if (ts.isCallExpression(node) && node.arguments.length > 1) {
-      const title = textOf(node.arguments[0])
-      if (idsIn(title).length > 0) titles.push({ file, title })
-    }
+    const title = textOf(node)
+    if (idsIn(title).length > 0 && isTitle(node)) titles.push({ file, title })
     ts.forEachChild(node, visit)
   }
-  visit(ts.createSourceFile(file, fs.readFileSync(path.join(root, file), "utf8"), ts.ScriptTarget.Latest))
+  visit(ts.createSourceFile(file, fs.readFileSync(path.join(root, file), "utf8"), ts.ScriptTarget.Latest, true))
   return titles
 }
 
@@ -76,7 +79,7 @@ const lineOf = (all) => (row) => {
   const files = [...new Set(carrying.map(({ file }) => file))]
   const tests = files.map((file) => {
     const names = carrying.filter((test) => test.file === file).map(({ title }) =>
-      escaped(title.replace(id, "").replace(/^[\s,:…()[\]]+/, "").replace(/\s*\([\s,]*\)$/, "")))
+      escaped(title.replace(id, "").replace(/\s*\([\s,]*\)/, "").replace(/^[\s,:…]+/, "")))
     return `${path.basename(file)}: ${names.join("; ")}`
   }).join("<br>")
   const status = row.not === undefined ? tests : `*not claimed: ${escaped(row.not)}*${tests && `<br>in part: ${tests}`}`
