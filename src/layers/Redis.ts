@@ -430,8 +430,7 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
     )
 
   const scan = SessionScan.of({
-    entries: scanKeys(client, prefix).pipe(
-      Stream.mapError((error) => failureOf("scan", error as Error)), // a driver rejects with nothing else
+    entries: scanKeys(client, prefix, (send) => attempt("scan", send)).pipe(
       Stream.mapEffect(liveOf),
       Stream.mapConcat((entries) => entries)
     )
@@ -446,22 +445,20 @@ const attempts = (client: Client, millis: number, connection: Connection | undef
     // A driver rejects with nothing but errors.
     const found = error as Error
     if (reasonOf(found) === "Timeout") connection?.reconnect()
-    return failureOf(operation, isOffline(found) ? connection?.failure() ?? found : found)
+    const cause = isOffline(found) ? connection?.failure() ?? found : found
+    return new SessionStoreError({ reason: reasonOf(cause), operation, cause: withoutData(cause) })
   }
   if (!isCluster(client)) {
     return <A>(operation: Operation, send: () => Promise<A>) =>
       Effect.tryPromise({ try: send, catch: failed(operation) })
   }
   return <A>(operation: Operation, send: () => Promise<A>) =>
-    Effect.suspend(() => isAway(client) ? Effect.fail(away) : bounded(millis, send)).pipe(
+    Effect.suspend(() => isAway(client) ? Effect.fail(away) : bounded(millis, async () => send())).pipe(
       Effect.mapError(failed(operation))
     )
 }
 
 const away = new Error("Connection is closed to every node of the cluster.")
-
-const failureOf = (operation: Operation, error: Error) =>
-  new SessionStoreError({ reason: reasonOf(error), operation, cause: withoutData(error) })
 
 /** The server's broom: never earlier than the deadline, by a clock a minute off. */
 const ttl = (expiresAt: number, now: number) => Math.max(1, Math.ceil(expiresAt - now) + 60_000)

@@ -135,8 +135,8 @@ export const connectCluster = (
 
 const watched = (client: Redis | Cluster): Omit<Connection, "reconnect"> => {
   let failure: Error | undefined
-  const failed = (error: Error) => {
-    failure = error
+  const failed = (error: Error & { readonly lastNodeError?: Error }) => {
+    failure = error.lastNodeError ?? error
   }
   client.on("error", failed)
   client.on("node error", failed)

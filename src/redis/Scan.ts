@@ -12,55 +12,50 @@ import { isCluster } from "./Client.js"
 /** How many keys a server is asked to look at a time. */
 const batch = 250
 
+/** Sends a command, in bounded time. */
+type Ask<E> = <A>(send: () => Promise<A>) => Effect.Effect<A, E>
+
 /**
  * The keys that start with `prefix`, in batches, from every master. Fails when
  * a server or the cluster's layout has changed meanwhile: it may have missed
  * some.
  */
-export const scanKeys = (client: Client, prefix: string): Stream.Stream<ReadonlyArray<string>, unknown> => {
+export const scanKeys = <E>(client: Client, prefix: string, ask: Ask<E>): Stream.Stream<ReadonlyArray<string>, E> => {
   const pattern = `${prefix.replace(/[*?[\]\\^]/g, "\\$&")}*`
-  if (!isCluster(client)) return scanNode(client, pattern)
-  return unchanged(
-    () => layoutOf(client),
-    ({ masters }) => {
+  if (!isCluster(client)) return scanNode(client, pattern, ask)
+  return unchanged(ask, () => layoutOf(client), ({ masters }) =>
+    Stream.unwrap(ask(async () => {
       const nodes = client.nodes("master")
-      if (client.status !== "ready" || nodes.length !== masters) return Stream.fail(new Error("a master is missing"))
-      return Stream.flatMap(Stream.fromIterable(nodes), (node) => scanNode(node, pattern))
-    }
-  )
+      if (nodes.length !== masters) throw new Error("a master is missing")
+      return Stream.flatMap(Stream.fromIterable(nodes), (node) => scanNode(node, pattern, ask))
+    })))
 }
 
-const scanNode = (node: Node, pattern: string) =>
-  unchanged(
-    // A cursor means nothing to another process.
-    async () => ({ text: /run_id:\w+/.exec(await node.info("server"))?.[0] }),
-    () =>
-      Stream.paginateEffect("0", (cursor) =>
-        Effect.map(
-          Effect.tryPromise({
-            try: () => node.scan(cursor, "MATCH", pattern, "COUNT", batch),
-            catch: (error) => error
-          }),
-          ([next, keys]) => [keys, next === "0" ? Option.none() : Option.some(next)]
-        ))
-  )
+const scanNode = <E>(node: Node, pattern: string, ask: Ask<E>) => {
+  // A cursor means nothing to another process.
+  const look = async () => ({ text: /run_id:\w+/.exec(await node.info("server"))?.[0] })
+  return unchanged(ask, look, () =>
+    Stream.paginateEffect("0", (cursor) =>
+      Effect.map(
+        ask(() => node.scan(cursor, "MATCH", pattern, "COUNT", batch)),
+        ([next, keys]) => [keys, next === "0" ? Option.none() : Option.some(next)]
+      )))
+}
 
 /** A stream that holds as long as what `look` sees stays the same. */
-const unchanged = <A extends { readonly text: string | undefined }, B>(
+const unchanged = <A extends { readonly text: string | undefined }, B, E>(
+  ask: Ask<E>,
   look: () => Promise<A>,
-  stream: (seen: A) => Stream.Stream<B, unknown>
-): Stream.Stream<B, unknown> => {
-  const seen = Effect.tryPromise({ try: look, catch: (error) => error })
-  return Stream.unwrap(Effect.map(seen, (before) =>
+  stream: (seen: A) => Stream.Stream<B, E>
+): Stream.Stream<B, E> =>
+  Stream.unwrap(Effect.map(ask(look), (before) =>
     Stream.concat(
       stream(before),
-      Stream.execute(Effect.filterOrFail(
-        seen,
-        ({ text }) => text === before.text,
-        () => new Error("the server has changed while its keys were listed")
-      ))
+      Stream.execute(ask(async () => {
+        const { text } = await look()
+        if (text !== before.text) throw new Error("the server has changed while its keys were listed")
+      }))
     )))
-}
 
 type Range = [from: number, to: number, master: [host: string, port: number, id: string]]
 
