@@ -40,11 +40,13 @@
  * two, which keeps its queue short, and the server a `statement_timeout` (in the
  * URL: `?statement_timeout=5000`) or `max_statement_time`.
  *
- * **SQLite** takes one writer at a time; one that meets another repeats for up to
- * a second or so, then fails as `Throttled`. Run `PRAGMA journal_mode = WAL` once on
- * the file, so that readers do not wait at all. A driver's own `busy_timeout`
- * blocks the whole process meanwhile: set it to 0 where it has one. libsql
- * forgets a `:memory:` database at each transaction: use a file.
+ * **SQLite** takes one writer at a time: another waits for up to 250 ms (or as
+ * long as the driver has been told), and its process with it; then it fails as
+ * `Throttled`. The table is created together with `journal_mode = WAL`, so that
+ * readers do not wait; set it on a file of your own. With libsql let one process
+ * write a file: a statement that waited in vain keeps its connection from
+ * committing until the garbage collector frees it. It also forgets a `:memory:`
+ * database at each transaction.
  *
  * @since 0.1.0
  */
@@ -96,7 +98,7 @@ export interface Options extends TableOptions {
   /**
    * Create the table and its index when the table is not there; true by
    * default. It is done by `Migrator`, whose log is another table
-   * (`sessions_migrations`). When false, a missing table fails the Layer with
+   * (`sessions_migrations`), except on SQLite. When false, a missing table fails the Layer with
    * the statements to run. A table that is there needs no right to create any.
    */
   readonly createTable?: boolean | undefined
@@ -147,7 +149,7 @@ export const make = Effect.fnUntraced(function*(
   const name = yield* tableOf(dialect, options)
   const run = yield* makeRun(client, dialect)
   const sql = client.withoutTransforms()
-  const limits = yield* prepareTable(
+  const found = yield* prepareTable(
     sql,
     dialect,
     name,
@@ -170,6 +172,19 @@ export const make = Effect.fnUntraced(function*(
           : new SessionStoreError({ reason: dialect.reason(error), operation, cause: error.cause })
       ))
 
+  const write = <A>(
+    operation: SessionStoreError["operation"],
+    statement: Effect.Effect<A, SqlError>,
+    limit = timeout
+  ) =>
+    send(
+      operation,
+      found.beside === false
+        ? statement
+        : Effect.zipRight(Effect.ignore(sql.unsafe(found.beside)), statement, { concurrent: true }),
+      limit
+    )
+
   const live = (id: string, now: number, expected?: Version) =>
     expected === undefined
       ? sql`WHERE ${key} = ${dialect.key(id)} AND expires_at > ${now}`
@@ -178,21 +193,21 @@ export const make = Effect.fnUntraced(function*(
   const changed = (statement: Statement.Statement<Row>) =>
     Effect.map(dialect.changed(sql, statement), (rows) => rows > 0)
 
-  /** A new version, when `write` says that it was stored. */
+  /** A new version, when the statement says that it was stored. */
   const put = (
     operation: "insert" | "replace",
     id: string,
     data: Uint8Array,
-    write: (version: Version, now: number) => Effect.Effect<boolean, SqlError>
+    statement: (version: Version, now: number) => Effect.Effect<boolean, SqlError>
   ) =>
     atNow((now) => {
-      const [limit, actual] = data.length > limits.data
-        ? [limits.data, data.length]
-        : [limits.key, Buffer.byteLength(id)]
+      const [limit, actual] = data.length > found.data
+        ? [found.data, data.length]
+        : [found.key, Buffer.byteLength(id)]
       if (actual > limit) return Effect.fail(new SessionStoreError({ reason: "TooLarge", operation, limit, actual }))
       const version = Version(randomToken())
       return Effect.map(
-        send(operation, write(version, now)),
+        write(operation, statement(version, now)),
         (done) => done ? Option.some(version) : Option.none()
       )
     })
@@ -219,14 +234,14 @@ export const make = Effect.fnUntraced(function*(
         )),
 
     touch: (id, current, expiresAt) =>
-      atNow((now) => send("touch", dialect.touch(sql, table, live(id, now, current.version), Math.ceil(expiresAt)))),
+      atNow((now) => write("touch", dialect.touch(sql, table, live(id, now, current.version), Math.ceil(expiresAt)))),
 
     remove: (id, expected) =>
-      atNow((now) => send("remove", changed(sql`DELETE FROM ${table} ${live(id, now, expected)}`)))
+      atNow((now) => write("remove", changed(sql`DELETE FROM ${table} ${live(id, now, expected)}`)))
   })
 
   const sweep: Effect.Effect<number, SessionStoreError> = atNow((now) =>
-    send("sweep", dialect.sweep(sql, table, now), patience)
+    write("sweep", dialect.sweep(sql, table, now), patience)
   ).pipe(
     Effect.flatMap(({ more, swept }) => more ? Effect.map(sweep, (others) => swept + others) : Effect.succeed(swept))
   )

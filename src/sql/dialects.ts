@@ -32,18 +32,22 @@ export interface NewRow {
   readonly expiresAt: number
 }
 
-/** What the table can take, in bytes. */
-export interface Limits {
+/** What a look at the table and its database finds out. */
+export interface Found {
+  /** The longest key, in bytes. */
   readonly key: number
+  /** The largest data, in bytes. */
   readonly data: number
+  /** Runs beside each write, to be in force for it; false for nothing. */
+  readonly beside: string | false
 }
 
 export interface Dialect {
   readonly quote: (identifier: string) => string
   /** Can be run again; `index` is a name that is free. */
   readonly ddl: (name: TableName, index: string) => ReadonlyArray<string>
-  /** Looks at the columns. Answers what the table can take, or says in a sentence why it will not do. */
-  readonly inspect: (sql: SqlClient.SqlClient, table: Statement.Fragment) => Effect.Effect<Limits | string, SqlError>
+  /** Looks at the columns. Answers what to mind, or says in a sentence why it will not do. */
+  readonly inspect: (sql: SqlClient.SqlClient, table: Statement.Fragment) => Effect.Effect<Found | string, SqlError>
   readonly key: (key: string) => string | Uint8Array
   readonly data: (data: Uint8Array) => Uint8Array
   readonly rows: (
@@ -73,7 +77,7 @@ export interface Dialect {
     now: number
   ) => Effect.Effect<{ readonly swept: number; readonly more: boolean }, SqlError>
   readonly reason: (error: SqlError) => SessionStoreErrorReason
-  /** Certainly not applied, and worth another attempt: deadlock, a file in use. */
+  /** Certainly not applied, and worth another attempt: a deadlock. */
   readonly isUndone: (error: SqlError) => boolean
   /** Times that such a statement is sent again. */
   readonly repeats: number
@@ -86,7 +90,7 @@ export interface Dialect {
 /** Most rows that one statement of the sweep deletes. */
 const batch = 1000
 
-const unlimited: Limits = { key: Infinity, data: Infinity }
+const unlimited: Found = { key: Infinity, data: Infinity, beside: false }
 
 const codeOf = (error: SqlError): string => {
   const cause = error.cause
@@ -249,7 +253,7 @@ const mysql: Dialect = {
       if (wrong.length > 0) return `Columns that are missing or of another type: ${wrong.join(", ")}.`
       const [row] = yield* mysqlRows(sql, sql`SELECT @@max_allowed_packet AS packet`)
       // The rest of the packet is a few hundred bytes. Over it the server would close the connection.
-      return { key: 255, data: Number(row?.packet) - 1024 }
+      return { key: 255, data: Number(row?.packet) - 1024, beside: false }
     }),
   key: (key) => Buffer.from(key),
   data: buffer,
@@ -280,7 +284,8 @@ const mysql: Dialect = {
       ({ insertId }) => Number(insertId) !== 0
     ),
   // Chosen without a lock and deleted by primary key, in the order in which all other writes lock too. A DELETE by
-  // deadline would lock the index first, gaps and the next live row included.
+  // deadline would lock the index first, gaps and the next live row included; one that reads the whole of a small
+  // table, all of it.
   sweep: (sql, table, now) =>
     Effect.gen(function*() {
       const keys = yield* mysqlRows(
@@ -292,7 +297,8 @@ const mysql: Dialect = {
       const filled = Array.from({ length: mysqlBatch }, (_, i) => keys[Math.min(i, keys.length - 1)]!.key)
       const swept = yield* mysqlChanged(
         sql,
-        sql`DELETE FROM ${table} WHERE \`key\` IN ${sql.in(filled)} AND expires_at <= ${now}`
+        sql`DELETE FROM old USING ${table} AS old FORCE INDEX (PRIMARY)
+        WHERE \`key\` IN ${sql.in(filled)} AND expires_at <= ${now}`
       )
       return { swept, more: keys.length === mysqlBatch }
     }),
@@ -347,6 +353,8 @@ const sqlite: Dialect = {
   ddl: ({ schema, table }, index) => {
     const prefix = schema === undefined ? "" : `"${schema}".`
     return [
+      // Or readers would wait for writers. The file remembers it.
+      `PRAGMA journal_mode = WAL`,
       [
         `CREATE TABLE IF NOT EXISTS ${prefix}"${table}" (`,
         `  "key" TEXT NOT NULL PRIMARY KEY,`,
@@ -358,17 +366,29 @@ const sqlite: Dialect = {
       `CREATE INDEX IF NOT EXISTS ${prefix}"${index}" ON "${table}" (expires_at)`
     ]
   },
+  // libsql frees a statement that met a file in use when it is collected as garbage. Until then its connection commits
+  // nothing, and says nothing of it. So where the driver sets no time to wait, it is set for each write: the client
+  // opens a connection after each transaction.
+  inspect: (sql, table) =>
+    Effect.gen(function*() {
+      yield* standard.inspect(sql, table)
+      const [row] = yield* Effect.orElseSucceed(sql`PRAGMA busy_timeout`, (): ReadonlyArray<Row> => [])
+      return Number(row?.timeout) === 0 ? { ...unlimited, beside: `PRAGMA busy_timeout = ${busyMillis}` } : unlimited
+    }),
   data: copy,
   insert: insertOrTakeOver(copy),
   touch,
   sweep: sweepBy(""),
   reason: (error) => sqliteReason(codeOf(error)),
-  isUndone: (error) => busy.test(codeOf(error)),
-  // About a second of waiting for another process.
-  repeats: 40,
+  // SQLite itself waits for a file in use.
+  isUndone: () => false,
+  repeats: 0,
   isMissing: (error) => /no such table|unknown database/i.test(String(error.cause)),
   oneConnection: true
 }
+
+/** Milliseconds, during which the process stands still. */
+const busyMillis = 250
 
 const busy = /^SQLITE_(BUSY|LOCKED)/
 

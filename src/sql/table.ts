@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { sha256Hex } from "../internal/crypto.js"
 import { SessionConfigError } from "../SessionConfigError.js"
-import type { Dialect, Limits, TableName } from "./dialects.js"
+import type { Dialect, Found, TableName } from "./dialects.js"
 
 export interface Table extends TableName {
   readonly quoted: string
@@ -65,7 +65,7 @@ export const prepareTable = Effect.fnUntraced(function*(
   table: Table,
   create: boolean,
   run: <A>(effect: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError | "timeout">
-): Effect.fn.Return<Limits, SessionConfigError> {
+): Effect.fn.Return<Found, SessionConfigError> {
   const look = Effect.either(run(dialect.inspect(sql, sql.literal(table.quoted))))
   const unusable = (what: string, cause?: unknown) =>
     misconfigured("table", `${what} It is defined as:\n\n${printDdl(table)}`, cause)
@@ -73,7 +73,9 @@ export const prepareTable = Effect.fnUntraced(function*(
   let found = yield* look
   let created: unknown
   for (let attempt = 0; create && attempt < attempts && isMissing(dialect, found); attempt++) {
-    created = Either.merge(yield* Effect.either(run(migrate(sql, table))))
+    created = Either.merge(
+      yield* Effect.either(run(dialect.oneConnection ? createAlone(sql, table) : migrate(sql, table)))
+    )
     found = yield* look
   }
   if (Either.isLeft(found)) {
@@ -88,9 +90,9 @@ export const prepareTable = Effect.fnUntraced(function*(
       found.left
     )
   }
-  const limits = found.right
-  if (typeof limits === "string") return yield* unusable(`The table ${table.quoted} will not do. ${limits}`)
-  return limits
+  const answer = found.right
+  if (typeof answer === "string") return yield* unusable(`The table ${table.quoted} will not do. ${answer}`)
+  return answer
 })
 
 const isMissing = (dialect: Dialect, found: Either.Either<unknown, SqlError | "timeout">) =>
@@ -118,3 +120,14 @@ const migrate = (sql: SqlClient.SqlClient, table: Table): Effect.Effect<unknown,
     Effect.mapError((cause) => cause instanceof SqlError ? cause : new SqlError({ cause }))
   )
 }
+
+/**
+ * Without `Migrator`, which needs a transaction: where two processes start one
+ * at once, the loser's client of @effect/sql-libsql never comes out of it.
+ */
+const createAlone = (sql: SqlClient.SqlClient, table: Table): Effect.Effect<unknown, SqlError> =>
+  Effect.forEach(
+    [`PRAGMA busy_timeout = 5000`, ...table.ddl],
+    (statement) => sql.unsafe(statement),
+    { discard: true }
+  )
