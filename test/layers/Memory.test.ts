@@ -12,7 +12,7 @@ import * as Memory from "../../src/layers/Memory.js"
 import { SessionStore, SessionSweeper, Version } from "../../src/SessionStore.js"
 import { storeLaws } from "../../src/testing/StoreLaws.js"
 
-storeLaws(Memory.layer(), { sweeps: true, scans: true })
+storeLaws(Memory.layer(), { sweeps: true, scans: true, anyKey: true })
 
 const data = new Uint8Array([1, 2, 3])
 

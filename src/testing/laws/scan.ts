@@ -1,0 +1,92 @@
+/**
+ * `SessionScan` lists what is live.
+ *
+ * @internal
+ */
+import { expect } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
+import type { Entry } from "../../SessionStore.js"
+import { SessionScan, SessionStore } from "../../SessionStore.js"
+import type { Keyed } from "../histories.js"
+import { expectLive, hex, inMillis, insertAt, many, minute, moments, replace, second } from "./given.js"
+import type { Law } from "./Law.js"
+import { law } from "./Law.js"
+
+// The types of `storeLaws` see to it that it is there.
+const entries = Stream.unwrap(
+  Effect.map(Effect.serviceOption(SessionScan), (scan) => Option.getOrThrow(scan).entries)
+)
+
+/** What is listed under these keys; others' records are none of ours. */
+const listed = (keys: ReadonlyArray<string>) => {
+  const ours = new Set(keys)
+  return Effect.map(Stream.runCollect(Stream.filter(entries, ({ key }) => ours.has(key))), (found) => [...found])
+}
+
+const entry = ({ data, expiresAt, key }: Entry) => `${key} ${hex(data)} ${expiresAt}`
+
+/** Each at least once: a store may list a record twice. */
+const expectListed = (records: ReadonlyArray<Keyed>, keys = records.map(({ key }) => key)) =>
+  Effect.map(listed(keys), (found) => {
+    expect([...new Set(found.map(entry))].sort()).toEqual(records.map(entry).sort())
+  })
+
+export const scans: ReadonlyArray<Law> = [
+  law(
+    "a listing has each of 300 live records, with key, data and deadline, and none that expired or was removed",
+    Effect.gen(function*() {
+      const store = yield* SessionStore
+      const records = yield* many(300)
+      const dead = yield* many(20, second)
+      const gone = yield* many(20)
+      const touched = { ...records[0]!, expiresAt: yield* inMillis(2 * minute) }
+      yield* store.touch(touched.key, touched, touched.expiresAt)
+      const replaced = yield* replace(records[1]!)
+      yield* Effect.forEach(gone, ({ key }) => store.remove(key), { concurrency: 16 })
+      yield* TestClock.adjust(second)
+      yield* expectListed(
+        [touched, replaced, ...records.slice(2)],
+        [...records, ...dead, ...gone].map(({ key }) => key)
+      )
+    })
+  ),
+
+  law(
+    "a listing has what is live throughout, whatever is written meanwhile",
+    Effect.gen(function*() {
+      const store = yield* SessionStore
+      const staying = yield* many(100)
+      const going = yield* many(100)
+      const keys = staying.map(({ key }) => key)
+      const writes = Effect.forEach(going, (record, i) =>
+        i % 2 === 0
+          ? Effect.asVoid(Effect.zipRight(store.remove(record.key), insertAt(record.key)))
+          : Effect.asVoid(replace(record)), { concurrency: 8 })
+      const rewrites = Effect.forEach(staying, (record, i) =>
+        i % 2 === 0
+          ? Effect.asVoid(replace(record))
+          : Effect.asVoid(store.touch(record.key, record, record.expiresAt + second)), { concurrency: 8 })
+      const [found] = yield* Effect.all([listed(keys), writes, rewrites], { concurrency: "unbounded" })
+      expect([...new Set(found.map(({ key }) => key))].sort()).toEqual(keys.sort())
+    })
+  ),
+
+  law(
+    "a listing that is given up half way, or interrupted, leaves the store as it was",
+    Effect.gen(function*() {
+      const records = yield* many(100)
+      yield* Stream.runDrain(Stream.take(entries, 1))
+      for (const moment of moments) {
+        const fiber = yield* Effect.fork(Stream.runDrain(entries))
+        yield* moment
+        yield* Fiber.interrupt(fiber)
+      }
+      yield* expectListed(records)
+      yield* expectLive(yield* replace(records[0]!))
+    })
+  )
+]
