@@ -28,7 +28,20 @@ const own = (make: (id: string) => ReadonlyArray<string>) =>
 
 /** What a file system, memcached, MongoDB, SQL, Redis and DynamoDB might take for something else. */
 const hostile = (id: string): ReadonlyArray<string> => [
-  ...[`../${id}`, `..%2f${id}`, `%2e%2e/${id}`, `..\\${id}`, `/${id}`, `${id}/`, `${id}/..`, `./${id}`, `${id}.`],
+  ...[
+    id,
+    `./${id}`,
+    `a/../${id}`,
+    `//${id}`,
+    `../${id}`,
+    `..%2f${id}`,
+    `%2e%2e/${id}`,
+    `..\\${id}`,
+    `/${id}`,
+    `${id}/`,
+    `${id}/..`,
+    `${id}.`
+  ],
   ...[`~${id}`, `C:\\${id}`, `file:///${id}`, `-rf${id}`, `NUL${id}`, `${id}:x`, `${id}%00`, `${id}%0d%0aflush_all`],
   ...[`{"$ne":"${id}"}`, `$where${id}`, `${id}.a`, `[${id}]`, `__proto__${id}`, `${id}.constructor`],
   ...[`'OR'${id}'='${id}`, `';DROP/**/TABLE/**/s;--${id}`, `"${id}"`, `\`${id}\``, `\\'${id}`, `${id}%`, `${id}_`],

@@ -21,7 +21,8 @@ const slowly = <A, E>(operation: Effect.Effect<A, E>): Effect.Effect<A, E> =>
 /** Up to four turns of the event loop. */
 const someTurns = Effect.suspend(() => turns(Math.floor(Math.random() * 5)))
 
-const turns = (count: number): Effect.Effect<void> =>
+/** So many turns of the event loop. */
+export const turns = (count: number): Effect.Effect<void> =>
   Effect.async((resume) => {
     const next = (left: number): unknown => left === 0 ? resume(Effect.void) : setImmediate(() => next(left - 1))
     next(count)

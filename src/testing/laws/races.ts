@@ -143,7 +143,7 @@ export const races: ReadonlyArray<Law> = [
             Effect.suspend((): Effect.Effect<unknown, SessionStoreError> => {
               turn++
               if (turn === 5 * round + 1) return store.remove(key)
-              return turn % 2 === 0
+              return round % 2 === 0 || turn % 2 === 0
                 ? store.touch(key, record, expiresAt)
                 : store.replace(key, version, newData(), expiresAt)
             }))

@@ -13,6 +13,7 @@ import type { Entry } from "../../SessionStore.js"
 import { SessionScan, SessionStore } from "../../SessionStore.js"
 import type { Keyed } from "../histories.js"
 import { expectLive, hex, inMillis, insertAt, many, minute, moments, replace, second } from "./given.js"
+import { turns } from "./late.js"
 import type { Law } from "./Law.js"
 import { law } from "./Law.js"
 
@@ -59,17 +60,22 @@ export const scans: ReadonlyArray<Law> = [
     "a listing has what is live throughout, whatever is written meanwhile",
     Effect.gen(function*() {
       const store = yield* SessionStore
-      const staying = yield* many(100)
       const going = yield* many(100)
+      const staying = yield* many(100)
       const keys = staying.map(({ key }) => key)
       const writes = Effect.forEach(going, (record, i) =>
-        i % 2 === 0
-          ? Effect.asVoid(Effect.zipRight(store.remove(record.key), insertAt(record.key)))
-          : Effect.asVoid(replace(record)), { concurrency: 8 })
+        Effect.gen(function*() {
+          yield* turns(1)
+          if (i % 2 === 1) return yield* replace(record)
+          yield* store.remove(record.key)
+          return yield* insertAt(record.key)
+        }), { concurrency: 8 })
       const rewrites = Effect.forEach(staying, (record, i) =>
-        i % 2 === 0
-          ? Effect.asVoid(replace(record))
-          : Effect.asVoid(store.touch(record.key, record, record.expiresAt + second)), { concurrency: 8 })
+        Effect.gen(function*() {
+          yield* turns(1)
+          if (i % 2 === 1) return yield* replace(record)
+          return yield* store.touch(record.key, record, record.expiresAt + second)
+        }), { concurrency: 8 })
       const [found] = yield* Effect.all([listed(keys), writes, rewrites], { concurrency: "unbounded" })
       expect([...new Set(found.map(({ key }) => key))].sort()).toEqual(keys.sort())
     })
@@ -85,6 +91,7 @@ export const scans: ReadonlyArray<Law> = [
         yield* moment
         yield* Fiber.interrupt(fiber)
       }
+      yield* Stream.runDrain(Stream.take(entries, 1))
       yield* expectListed(records)
       yield* expectLive(yield* replace(records[0]!))
     })
