@@ -138,6 +138,18 @@ export const ask = async <A>(
   }
 }
 
+/**
+ * From now on the replicas get nothing of what the master takes, until they are
+ * let go: what a failover finds at the best of times is a moment's difference.
+ */
+export const cutOffReplicas = async ({ servers }: Topology, master: Server): Promise<() => Promise<unknown>> => {
+  const followers = await ask(master, (redis) => redis.info("replication"))
+  const replicas = servers.filter(({ port }) => followers.includes(`port=${port},`))
+  await Promise.all(replicas.map((replica) => replica.kill("SIGSTOP")))
+  await ask(master, (redis) => redis.client("KILL", "TYPE", "replica"))
+  return () => Promise.all(replicas.map((replica) => replica.kill("SIGCONT")))
+}
+
 /** Tries until it is so; after 15 seconds it gives up. */
 export const until = async (isTrue: () => Promise<boolean>): Promise<void> => {
   for (const deadline = Date.now() + 15_000; Date.now() < deadline;) {

@@ -134,7 +134,7 @@ export const make: (
     const millis = yield* boundOf(timeout)
     const waitMillis = yield* waitOf(wait, millis)
     const { cluster, ...options } = yield* located(url, given)
-    if (cluster === undefined && !options.host && !options.path && !options.sentinels) {
+    if (!cluster?.length && !options.sentinels?.length && !options.host && !options.path) {
       return yield* new SessionConfigError({
         option: "url",
         message: "Say where Redis is: by url, host, path, sentinels or cluster."
@@ -142,7 +142,8 @@ export const make: (
     }
     const connection = yield* Effect.acquireRelease(
       Effect.try({
-        try: () => cluster ? connectCluster(cluster, options, clusterOptions, millis) : connectRedis(options, millis),
+        try: () =>
+          cluster?.length ? connectCluster(cluster, options, clusterOptions, millis) : connectRedis(options, millis),
         catch: (cause) =>
           new SessionConfigError({ option: "options", message: "ioredis refuses these options.", cause })
       }),
@@ -444,13 +445,20 @@ const attempts = (client: Client, millis: number, connection: Connection | undef
   const failed = (operation: Operation) => (error: unknown) => {
     // A driver rejects with nothing but errors.
     const found = error as Error
-    if (reasonOf(found) === "Timeout") connection?.reconnect()
+    if (reasonOf(found) === "Timeout" && found !== tooFewReplicas) connection?.reconnect()
     const cause = isOffline(found) ? connection?.failure() ?? found : found
     return new SessionStoreError({ reason: reasonOf(cause), operation, cause: withoutData(cause) })
   }
   if (!isCluster(client)) {
     return <A>(operation: Operation, send: () => Promise<A>) =>
-      Effect.tryPromise({ try: send, catch: failed(operation) })
+      Effect.tryPromise({
+        try: () =>
+          send().catch(async (error) => {
+            if (!isUnsent(error) || !(await connection?.isBack(millis / 2))) throw error
+            return send()
+          }),
+        catch: failed(operation)
+      })
   }
   return <A>(operation: Operation, send: () => Promise<A>) =>
     Effect.suspend(() => isAway(client) ? Effect.fail(away) : bounded(millis, async () => send())).pipe(
@@ -478,13 +486,15 @@ const parse = (
   return Effect.succeedSome({ data, version: Version(version.toString()), expiresAt })
 }
 
+/** There was no connection: nothing has left. */
+const isUnsent = ({ message }: Error) => message.startsWith("Stream isn't writeable")
+
 const isOffline = ({ message }: Error) => /^(Stream isn't writeable|Connection is closed|None of startup)/.test(message)
 
 /** Before Redis 7 the code of a script's error stands in the middle of the message. */
-const reasonOf = ({ message, name }: Error): SessionStoreErrorReason => {
-  if (message === "Command timed out" || message === timeIsUp.message || message === tooFewReplicas.message) {
-    return "Timeout"
-  }
+const reasonOf = (error: Error): SessionStoreErrorReason => {
+  const { message, name } = error
+  if (error === timeIsUp || error === tooFewReplicas || message === "Command timed out") return "Timeout"
   if (name !== "ReplyError") return "Unavailable"
   if (/\b(WRONGTYPE|CORRUPT)\b/.test(message)) return "Corrupt"
   if (/\b(LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|MOVED|ASK)\b/.test(message)) return "Unavailable"

@@ -63,6 +63,12 @@ export interface Connection {
   readonly failure: () => Error | undefined
   /** Replaces a connection that does not answer. */
   readonly reconnect: () => void
+  /**
+   * Whether a connection that was lost is there again, for what has not been
+   * sent yet. The first attempt is waited for, at most these milliseconds;
+   * when it has failed, nobody waits.
+   */
+  readonly isBack: (millis: number) => Promise<boolean>
   readonly close: () => Promise<unknown>
 }
 
@@ -82,20 +88,45 @@ const retry = (attempt: number) => Math.min(attempt * 50, 500)
 
 /** One server, or the master that sentinels know. */
 export const connectRedis = (options: RedisOptions, millis: number): Connection => {
+  const waiting = new Set<(isBack: boolean) => void>()
+  const settle = (isBack: boolean) => waiting.forEach((resume) => resume(isBack))
+  let isHopeful = false
   const redis = new driver.Redis({
     enableAutoPipelining: true,
     keepAlive: 30_000,
     // After a failover the old primary answers READONLY for as long as one stays connected.
     reconnectOnError: (error) => error.message.includes("READONLY"),
-    retryStrategy: retry,
     ...options,
     ...bounds(millis),
+    retryStrategy: (attempt) => {
+      if (attempt > 1) {
+        isHopeful = false
+        settle(false)
+      }
+      return options.retryStrategy ? options.retryStrategy(attempt) : retry(attempt)
+    },
     // A sentinel that is frozen would be waited for without end.
     sentinelCommandTimeout: millis
   })
   // In any other state it is reconnecting already, and by sentinels that would be its end.
   const reconnect = () => redis.status === "ready" && redis.disconnect(true)
-  return { ...watched(redis), reconnect }
+  redis.on("ready", () => {
+    isHopeful = true
+    settle(true)
+  })
+  redis.on("end", () => settle(false))
+  const isBack = (millis: number) =>
+    new Promise<boolean>((resolve) => {
+      if (!isHopeful) return resolve(false)
+      const timer = setTimeout(() => resume(false), millis)
+      const resume = (isBack: boolean) => {
+        clearTimeout(timer)
+        waiting.delete(resume)
+        resolve(isBack)
+      }
+      waiting.add(resume)
+    })
+  return { ...watched(redis), reconnect, isBack }
 }
 
 /** Options of a cluster that would re-send a write, read what is old, or let a request wait. */
@@ -130,10 +161,10 @@ export const connectCluster = (
     // Without auto-pipelining: there a MOVED among other replies would be an error.
     redisOptions: { keepAlive: 30_000, ...options, ...bounds(millis), socketTimeout: millis }
   })
-  return { ...watched(cluster), reconnect: () => cluster.refreshSlotsCache() }
+  return { ...watched(cluster), reconnect: () => cluster.refreshSlotsCache(), isBack: () => Promise.resolve(false) }
 }
 
-const watched = (client: Redis | Cluster): Omit<Connection, "reconnect"> => {
+const watched = (client: Redis | Cluster): Omit<Connection, "reconnect" | "isBack"> => {
   let failure: Error | undefined
   const failed = (error: Error & { readonly lastNodeError?: Error }) => {
     failure = error.lastNodeError ?? error

@@ -4,6 +4,7 @@ import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -16,7 +17,7 @@ import { SessionScan, SessionStore } from "../../src/SessionStore.js"
 import { storeLaws } from "../../src/testing/StoreLaws.js"
 import { canStart } from "../backends.js"
 import type { Topology } from "../redis-topologies.js"
-import { ask, startCluster, until } from "../redis-topologies.js"
+import { ask, cutOffReplicas, startCluster, until } from "../redis-topologies.js"
 import type { Times } from "./redis-failover.js"
 import { failovers, print, underLoad } from "./redis-failover.js"
 
@@ -143,11 +144,36 @@ describe.skipIf(!canStart("redis"))("Redis Cluster", () => {
       expect((yield* Effect.flip(Stream.runDrain(scan.entries))).reason).toBe("Unavailable")
     }).pipe(Effect.provide(layer({ url: "redis+cluster://127.0.0.1:1", timeout: "500 millis" }))))
 
-  it.live("a master killed under load", () =>
+  it.scopedLive("a frozen master: each request ends in time, and its replica is found", () =>
+    Effect.gen(function*() {
+      const store = yield* SessionStore
+      const [master] = yield* Effect.promise(masters)
+      const keys = Array.from({ length: 30 }, (_, i) => `frozen-${i}`)
+      yield* Effect.forEach(keys, (key) => store.insert(key, data, soon()))
+      yield* Effect.acquireRelease(
+        Effect.promise(() => master!.kill("SIGSTOP")),
+        () => Effect.promise(() => master!.kill("SIGCONT"))
+      )
+      const load = (key: string) => Effect.timed(Effect.either(store.load(key)))
+      const rounds = yield* Effect.iterate([yield* Effect.forEach(keys, load, { concurrency: "unbounded" })], {
+        while: (rounds) => rounds.length < 40 && !rounds[0]!.every(([, found]) => Either.isRight(found)),
+        body: (rounds) =>
+          Effect.delay(Effect.forEach(keys, load, { concurrency: "unbounded" }), "200 millis").pipe(
+            Effect.map((round) => [round, ...rounds])
+          )
+      })
+      expect(rounds.length).toBeGreaterThan(1)
+      expect(rounds[0]!.filter(([, found]) => !(Either.isRight(found) && Option.isSome(found.right)))).toEqual([])
+      expect(rounds.flat().filter(([took]) => Duration.toMillis(took) > 1500)).toEqual([])
+    }).pipe(Effect.provide(layer({ timeout: "500 millis" }))))
+
+  it.live("a master killed under load, ahead of its replicas", () =>
     Effect.gen(function*() {
       for (let failover = 0; failover < failovers; failover++) {
         const plain = underLoad(layer({ prefix: `plain-${failover}:` }), 24, Effect.promise(() => killOne()))
-        const waiting = layer({ prefix: `waiting-${failover}:`, wait: { replicas: 1, writes: "all" } })
+        // So soon that it is known to have failed while the master still lives.
+        const wait = { replicas: 1, timeout: "100 millis", writes: "all" } as const
+        const waiting = layer({ prefix: `waiting-${failover}:`, wait })
         const [[, safe], [times, fast]] = yield* underLoad(waiting, 24, Effect.orDie(plain)).pipe(
           Effect.map(([[times, fast], safe]) => [[times, safe], [times, fast]] as const)
         )
@@ -156,6 +182,7 @@ describe.skipIf(!canStart("redis"))("Redis Cluster", () => {
           expect(report).toMatchObject({ twice: 0, ghosts: 0, cookies: 0, sessions: 24 })
           expect(report.errors).toBeGreaterThan(0)
         }
+        expect(fast.lost).toBeGreaterThan(0)
         expect(safe.lost).toBe(0)
         expect(fast.lastErrorAt).toBeLessThan(times.failedOver + 2000)
         expect(safe.lastErrorAt).toBeLessThan(times.replicated + 2000)
@@ -164,11 +191,17 @@ describe.skipIf(!canStart("redis"))("Redis Cluster", () => {
 
   /** Kills a master, and brings it back when its replica has taken over. */
   const killOne = async (): Promise<Times> => {
+    await until(async () =>
+      (await statesOf(cluster.servers)).filter((state) => /state=online/.test(state)).length === 3
+    )
     await sleep(500)
     const [master] = await masters()
     const others = cluster.servers.filter((server) => server !== master)
+    const letGo = await cutOffReplicas(cluster, master!)
+    await sleep(300)
     const killed = Date.now()
     await master!.kill()
+    await letGo()
     await until(async () =>
       (await statesOf(others)).every((state) => /cluster_state:ok/.test(state)) && (await masters()).length === 3
     )
@@ -181,5 +214,9 @@ describe.skipIf(!canStart("redis"))("Redis Cluster", () => {
   }
 
   const statesOf = (servers: ReadonlyArray<Server>) =>
-    Promise.all(servers.map((server) => ask(server, async (redis) => String(await redis.cluster("INFO")))))
+    Promise.all(
+      servers.map((server) =>
+        ask(server, async (redis) => await redis.cluster("INFO") + await redis.info("replication"))
+      )
+    )
 })
