@@ -1,5 +1,6 @@
 // Packs the library, installs it into a scratch project without any driver, and
-// there compiles and runs the README's first example, from login to logout.
+// there compiles and runs the README's first example, from login to logout. Then
+// tries the stores by URL: without a driver, and with ioredis alone.
 import { execFileSync, spawn } from "node:child_process"
 import assert from "node:assert/strict"
 import * as fs from "node:fs"
@@ -7,6 +8,7 @@ import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
+import { startRedis } from "./servers.mjs"
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), "effect-session-package-"))
@@ -30,6 +32,21 @@ const untilUp = async (url) => {
   }
   throw new Error("the example does not listen")
 }
+
+/** What comes of stores by URL, one after the other in one process. */
+const tryStores = (urls) => JSON.parse(run(process.execPath, ["--input-type=module", "-e", `
+  import * as SessionStoreUrl from "effect-session/layers/Url"
+  import { Effect, Option } from "effect"
+  const results = await Effect.runPromise(Effect.forEach(${JSON.stringify(urls)}, (url) =>
+    Effect.gen(function*() {
+      const store = yield* SessionStoreUrl.make(url)
+      const version = yield* store.insert("check-package", new Uint8Array([1, 2]), Date.now() + 10000)
+      const found = yield* store.load("check-package")
+      const removed = yield* store.remove("check-package", Option.getOrThrow(version))
+      return Option.isSome(found) && found.value.data.length === 2 && removed ? "works" : "lost it"
+    }).pipe(Effect.scoped, Effect.merge, Effect.map(String))))
+  console.log(JSON.stringify(results))
+`]))
 
 try {
   const tarball = run("npm", ["pack", "--silent", "--pack-destination", scratch], root).trim().split("\n").pop()
@@ -65,11 +82,40 @@ try {
     server.kill()
   }
 
-  const redis = await import("node:child_process").then(({ spawnSync }) =>
-    spawnSync(process.execPath, ["--input-type=module", "-e", "await import('effect-session/layers/Redis')"], { cwd: scratch, encoding: "utf8" }))
-  assert.notEqual(redis.status, 0)
-  assert.match(redis.stderr, /npm install ioredis/)
-  console.log("package: packed, installed without drivers, compiled, and signed in and out")
+  const drivers = {
+    ioredis: ["redis://host", "rediss://host", "redis+cluster://host", "redis+sentinel://host/master"],
+    mongodb: ["mongodb://host", "mongodb+srv://host"],
+    "@aws-sdk/client-dynamodb": ["dynamodb://region/table"],
+    "@effect/sql-pg": ["postgres://host/db", "postgresql://host/db"],
+    "@effect/sql-mysql2": ["mysql://host/db", "mariadb://host/db"],
+    "@effect/sql-libsql": ["sqlite:./file", "sqlite::memory:"]
+  }
+  const checkNames = (installed) => {
+    const missing = Object.entries(drivers).filter(([driver]) => driver !== installed)
+      .flatMap(([driver, urls]) => urls.map((url) => ({ driver, url })))
+    tryStores(missing.map(({ url }) => url)).forEach((result, i) => {
+      const { driver, url } = missing[i]
+      assert(
+        result.startsWith("SessionConfigError: ") && result.endsWith(` needs the package "${driver}": npm install ${driver}`),
+        `${url}: ${result}`
+      )
+    })
+  }
+  checkNames()
+  assert.deepEqual(tryStores(["memory:", "file:./sessions", "memcached://127.0.0.1:1"]), [
+    "works",
+    "works",
+    "SessionStoreError: insert: Unavailable" // there is no such server, and no driver is needed
+  ])
+  run("npm", ["install", "--no-audit", "--no-fund", "--silent", `ioredis@${dev.ioredis}`])
+  checkNames("ioredis")
+  const redis = process.env.REDIS_URL ? undefined : await startRedis()
+  try {
+    assert.deepEqual(tryStores([process.env.REDIS_URL ?? redis.url]), ["works"])
+  } finally {
+    await redis?.stop()
+  }
+  console.log("package: packed, installed without drivers, compiled, signed in and out; each store names its driver")
 } finally {
   fs.rmSync(scratch, { recursive: true, force: true })
 }
