@@ -40,13 +40,14 @@
  * two, which keeps its queue short, and the server a `statement_timeout` (in the
  * URL: `?statement_timeout=5000`) or `max_statement_time`.
  *
- * **SQLite** takes one writer at a time: another waits for up to 250 ms (or as
- * long as the driver has been told), and its process with it; then it fails as
- * `Throttled`. The table is created together with `journal_mode = WAL`, so that
- * readers do not wait; set it on a file of your own. With libsql let one process
- * write a file: a statement that waited in vain keeps its connection from
- * committing until the garbage collector frees it. It also forgets a `:memory:`
- * database at each transaction.
+ * **SQLite** takes one writer at a time. Another process's write waits for up to
+ * 5 seconds (or as long as the driver has been told), and its whole process with
+ * it; then it fails as `Throttled`. So keep transactions on that file short. With
+ * libsql such a failure is final: the driver does not free the statement, its
+ * connection commits nothing more, and the process has to be started again. The
+ * table is created together with `journal_mode = WAL`, so that readers do not
+ * wait; set it on a file of your own. libsql forgets a `:memory:` database at
+ * each transaction: use a file.
  *
  * @since 0.1.0
  */
@@ -149,12 +150,15 @@ export const make = Effect.fnUntraced(function*(
   const name = yield* tableOf(dialect, options)
   const run = yield* makeRun(client, dialect)
   const sql = client.withoutTransforms()
-  const found = yield* prepareTable(
+  const limits = yield* prepareTable(
     sql,
     dialect,
     name,
     options.createTable ?? true,
     (effect) => run(effect, patience)
+  )
+  const prelude = Option.getOrUndefined(
+    yield* Effect.orElseSucceed(run(dialect.prelude(sql), patience), () => Option.none<string>())
   )
   const table = sql.literal(name.quoted)
   const key = sql.literal(dialect.quote("key"))
@@ -176,14 +180,7 @@ export const make = Effect.fnUntraced(function*(
     operation: SessionStoreError["operation"],
     statement: Effect.Effect<A, SqlError>,
     limit = timeout
-  ) =>
-    send(
-      operation,
-      found.beside === false
-        ? statement
-        : Effect.zipRight(Effect.ignore(sql.unsafe(found.beside)), statement, { concurrent: true }),
-      limit
-    )
+  ) => send(operation, prelude === undefined ? statement : inTurn(sql.unsafe(prelude), statement), limit)
 
   const live = (id: string, now: number, expected?: Version) =>
     expected === undefined
@@ -201,9 +198,9 @@ export const make = Effect.fnUntraced(function*(
     statement: (version: Version, now: number) => Effect.Effect<boolean, SqlError>
   ) =>
     atNow((now) => {
-      const [limit, actual] = data.length > found.data
-        ? [found.data, data.length]
-        : [found.key, Buffer.byteLength(id)]
+      const [limit, actual] = data.length > limits.data
+        ? [limits.data, data.length]
+        : [limits.key, Buffer.byteLength(id)]
       if (actual > limit) return Effect.fail(new SessionStoreError({ reason: "TooLarge", operation, limit, actual }))
       const version = Version(randomToken())
       return Effect.map(
@@ -330,6 +327,10 @@ const positive = (option: string, input: Duration.DurationInput): Either.Either<
 /** In whole milliseconds, as deadlines are: a `TestClock` has fractions, a bigint has none. */
 const atNow = <A, E>(f: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.clockWith((clock) => f(Math.floor(clock.unsafeCurrentTimeMillis())))
+
+/** One after the other with nothing in between, on a client that runs a statement in one go. */
+const inTurn = <A>(first: Effect.Effect<unknown, SqlError>, second: Effect.Effect<A, SqlError>) =>
+  Effect.zipRight(Effect.ignore(first), second, { concurrent: true })
 
 const toStored = (row: Row): Effect.Effect<Stored, SessionStoreError> => {
   const [data, version, expiresAt] = [bytesOf(row.data), textOf(row.version), integerOf(row.expires_at)]

@@ -13,6 +13,7 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { SessionStoreErrorReason } from "../SessionStore.js"
 
 export type DialectName = "pg" | "mysql" | "sqlite"
@@ -32,22 +33,20 @@ export interface NewRow {
   readonly expiresAt: number
 }
 
-/** What a look at the table and its database finds out. */
-export interface Found {
-  /** The longest key, in bytes. */
+/** What the table can take, in bytes. */
+export interface Limits {
   readonly key: number
-  /** The largest data, in bytes. */
   readonly data: number
-  /** Runs beside each write, to be in force for it; false for nothing. */
-  readonly beside: string | false
 }
 
 export interface Dialect {
   readonly quote: (identifier: string) => string
   /** Can be run again; `index` is a name that is free. */
   readonly ddl: (name: TableName, index: string) => ReadonlyArray<string>
-  /** Looks at the columns. Answers what to mind, or says in a sentence why it will not do. */
-  readonly inspect: (sql: SqlClient.SqlClient, table: Statement.Fragment) => Effect.Effect<Found | string, SqlError>
+  /** Looks at the columns. Answers what the table can take, or says in a sentence why it will not do. */
+  readonly inspect: (sql: SqlClient.SqlClient, table: Statement.Fragment) => Effect.Effect<Limits | string, SqlError>
+  /** What has to be run right before each write; none when nothing has. */
+  readonly prelude: (sql: SqlClient.SqlClient) => Effect.Effect<Option.Option<string>, SqlError>
   readonly key: (key: string) => string | Uint8Array
   readonly data: (data: Uint8Array) => Uint8Array
   readonly rows: (
@@ -90,7 +89,7 @@ export interface Dialect {
 /** Most rows that one statement of the sweep deletes. */
 const batch = 1000
 
-const unlimited: Found = { key: Infinity, data: Infinity, beside: false }
+const unlimited: Limits = { key: Infinity, data: Infinity }
 
 const codeOf = (error: SqlError): string => {
   const cause = error.cause
@@ -102,6 +101,7 @@ const codeOf = (error: SqlError): string => {
 const standard = {
   quote: (identifier: string) => `"${identifier}"`,
   inspect: (sql, table) => Effect.as(sql`SELECT "key", data, version, expires_at FROM ${table} WHERE 1 = 0`, unlimited),
+  prelude: () => Effect.succeedNone,
   key: (key) => key,
   rows: (_, statement) => statement,
   changed: (sql, statement) => Effect.map(sql`${statement} RETURNING 1`, (rows) => rows.length)
@@ -253,8 +253,9 @@ const mysql: Dialect = {
       if (wrong.length > 0) return `Columns that are missing or of another type: ${wrong.join(", ")}.`
       const [row] = yield* mysqlRows(sql, sql`SELECT @@max_allowed_packet AS packet`)
       // The rest of the packet is a few hundred bytes. Over it the server would close the connection.
-      return { key: 255, data: Number(row?.packet) - 1024, beside: false }
+      return { key: 255, data: Number(row?.packet) - 1024 }
     }),
+  prelude: () => Effect.succeedNone,
   key: (key) => Buffer.from(key),
   data: buffer,
   rows: mysqlRows,
@@ -366,15 +367,17 @@ const sqlite: Dialect = {
       `CREATE INDEX IF NOT EXISTS ${prefix}"${index}" ON "${table}" (expires_at)`
     ]
   },
-  // libsql frees a statement that met a file in use when it is collected as garbage. Until then its connection commits
-  // nothing, and says nothing of it. So where the driver sets no time to wait, it is set for each write: the client
-  // opens a connection after each transaction.
-  inspect: (sql, table) =>
-    Effect.gen(function*() {
-      yield* standard.inspect(sql, table)
-      const [row] = yield* Effect.orElseSucceed(sql`PRAGMA busy_timeout`, (): ReadonlyArray<Row> => [])
-      return Number(row?.timeout) === 0 ? { ...unlimited, beside: `PRAGMA busy_timeout = ${busyMillis}` } : unlimited
-    }),
+  // libsql never frees a statement that met a file in use: its connection then keeps its locks, and commits nothing
+  // more. So where the driver sets no time to wait, it is set, and for each write: the client opens another connection
+  // after each transaction.
+  prelude: (sql) =>
+    Effect.map(
+      sql`PRAGMA busy_timeout`,
+      ([row]) =>
+        [0, busyMillis].includes(Number(row?.timeout))
+          ? Option.some(`PRAGMA busy_timeout = ${busyMillis}`)
+          : Option.none()
+    ),
   data: copy,
   insert: insertOrTakeOver(copy),
   touch,
@@ -387,8 +390,8 @@ const sqlite: Dialect = {
   oneConnection: true
 }
 
-/** Milliseconds, during which the process stands still. */
-const busyMillis = 250
+/** Milliseconds, during which the process stands still; what better-sqlite3 has by default. */
+const busyMillis = 5000
 
 const busy = /^SQLITE_(BUSY|LOCKED)/
 

@@ -8,9 +8,10 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import { sha256Hex } from "../internal/crypto.js"
 import { SessionConfigError } from "../SessionConfigError.js"
-import type { Dialect, Found, TableName } from "./dialects.js"
+import type { Dialect, Limits, TableName } from "./dialects.js"
 
 export interface Table extends TableName {
   readonly quoted: string
@@ -65,7 +66,7 @@ export const prepareTable = Effect.fnUntraced(function*(
   table: Table,
   create: boolean,
   run: <A>(effect: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError | "timeout">
-): Effect.fn.Return<Found, SessionConfigError> {
+): Effect.fn.Return<Limits, SessionConfigError> {
   const look = Effect.either(run(dialect.inspect(sql, sql.literal(table.quoted))))
   const unusable = (what: string, cause?: unknown) =>
     misconfigured("table", `${what} It is defined as:\n\n${printDdl(table)}`, cause)
@@ -74,7 +75,7 @@ export const prepareTable = Effect.fnUntraced(function*(
   let created: unknown
   for (let attempt = 0; create && attempt < attempts && isMissing(dialect, found); attempt++) {
     created = Either.merge(
-      yield* Effect.either(run(dialect.oneConnection ? createAlone(sql, table) : migrate(sql, table)))
+      yield* Effect.either(run(dialect.oneConnection ? createAlone(sql, dialect, table) : migrate(sql, table)))
     )
     found = yield* look
   }
@@ -90,9 +91,9 @@ export const prepareTable = Effect.fnUntraced(function*(
       found.left
     )
   }
-  const answer = found.right
-  if (typeof answer === "string") return yield* unusable(`The table ${table.quoted} will not do. ${answer}`)
-  return answer
+  const limits = found.right
+  if (typeof limits === "string") return yield* unusable(`The table ${table.quoted} will not do. ${limits}`)
+  return limits
 })
 
 const isMissing = (dialect: Dialect, found: Either.Either<unknown, SqlError | "timeout">) =>
@@ -125,9 +126,11 @@ const migrate = (sql: SqlClient.SqlClient, table: Table): Effect.Effect<unknown,
  * Without `Migrator`, which needs a transaction: where two processes start one
  * at once, the loser's client of @effect/sql-libsql never comes out of it.
  */
-const createAlone = (sql: SqlClient.SqlClient, table: Table): Effect.Effect<unknown, SqlError> =>
-  Effect.forEach(
-    [`PRAGMA busy_timeout = 5000`, ...table.ddl],
-    (statement) => sql.unsafe(statement),
-    { discard: true }
+const createAlone = (sql: SqlClient.SqlClient, dialect: Dialect, table: Table): Effect.Effect<unknown, SqlError> =>
+  Effect.flatMap(
+    dialect.prelude(sql),
+    (prelude) =>
+      Effect.forEach([...Option.toArray(prelude), ...table.ddl], (statement) => sql.unsafe(statement), {
+        discard: true
+      })
   )

@@ -541,6 +541,7 @@ describe.skipIf(postgresUrl === undefined)("Sql on PostgreSQL", () => {
       const table = freshTable()
       storeLaws(Sql.layer({ table }).pipe(Layer.provide(isolated(isolation))), {
         sweeps: true,
+        scans: true,
         multiProcess: true
       })
       afterAll(() => Effect.runPromise(dropTable(table).pipe(Effect.asVoid, Effect.provide(layerClient))))

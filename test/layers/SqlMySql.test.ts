@@ -309,7 +309,11 @@ describe.skipIf(mysqlUrl === undefined)("Sql on MariaDB", () => {
 
   // Last: the `layer` of @effect/vitest takes `it.effect` over, for the rest of the file.
   const table = freshTable()
-  storeLaws(Sql.layer({ table }).pipe(Layer.provide(client(mysqlUrl!, {}, 5))), { sweeps: true, multiProcess: true })
+  storeLaws(Sql.layer({ table }).pipe(Layer.provide(client(mysqlUrl!, {}, 5))), {
+    sweeps: true,
+    scans: true,
+    multiProcess: true
+  })
   afterAll(() => Effect.runPromise(dropTable(table).pipe(Effect.asVoid, Effect.provide(layerClient))))
 })
 

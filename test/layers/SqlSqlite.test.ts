@@ -185,11 +185,22 @@ describe("Sql on SQLite", () => {
     }).pipe(Effect.provide(layerTest())))
 
   describe("errors", () => {
+    it.effect("a connection waits for a file in use, also the one that follows a transaction", () =>
+      Effect.gen(function*() {
+        const store = yield* SessionStore
+        const sql = yield* SqlClient.SqlClient
+        const timeout = Effect.map(query("PRAGMA busy_timeout"), ([row]) => row!.timeout)
+        yield* sql.withTransaction(Effect.void)
+        expect(yield* timeout).toBe(0)
+        yield* store.insert("k", bytes, never)
+        expect(yield* timeout).toBe(5000)
+      }).pipe(Effect.provide(layerTest())))
+
     it.live("a file that another process writes is waited for, then Throttled, and nothing was done", () =>
       Effect.gen(function*() {
         const url = newFile()
-        const layer = Sql.layer({ timeout: "1 minute" }).pipe(Layer.provide(client(url)))
-        const store = Context.get(yield* Layer.build(layer), SessionStore)
+        const impatient = Layer.provideMerge(Layer.effectDiscard(query("PRAGMA busy_timeout = 100")), client(url))
+        const store = Context.get(yield* Layer.build(Layer.provide(Sql.layer(), impatient)), SessionStore)
         const other = Context.get(yield* Layer.build(Layer.fresh(client(url))), SqlClient.SqlClient)
         const error = yield* other.withTransaction(Effect.flip(store.insert("k", bytes, never)))
         expect(error).toMatchObject({ reason: "Throttled", cause: { code: "SQLITE_BUSY" } })
@@ -209,6 +220,5 @@ describe("Sql on SQLite", () => {
 
   // Last: the `layer` of @effect/vitest takes `it.effect` over, for the rest of the file.
   const url = newFile()
-  // Not `multiProcess`: see the docs of `layers/Sql` about libsql.
-  storeLaws(Sql.layer().pipe(Layer.provide(client(url))), { sweeps: true })
+  storeLaws(Sql.layer().pipe(Layer.provide(client(url))), { sweeps: true, scans: true, multiProcess: true })
 })
