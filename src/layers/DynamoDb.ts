@@ -16,20 +16,23 @@
  * @since 0.1.0
  */
 import type { AttributeValue, DynamoDBClient, DynamoDBClientConfig } from "@aws-sdk/client-dynamodb"
+import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import { bounded, boundOf, timeIsUp } from "../internal/bounded.js"
 import { randomToken } from "../internal/crypto.js"
 import { loadDriver } from "../internal/driver.js"
 import { SessionConfigError } from "../SessionConfigError.js"
-import type { SessionStoreErrorReason, Stored } from "../SessionStore.js"
-import { SessionStore, SessionStoreError, Version } from "../SessionStore.js"
+import type { Entry, SessionStoreErrorReason, Stored } from "../SessionStore.js"
+import { SessionScan, SessionStore, SessionStoreError, Version } from "../SessionStore.js"
 
 const driver = await loadDriver(
   "@aws-sdk/client-dynamodb",
@@ -84,7 +87,7 @@ export interface Options
  */
 export const make: (
   options?: Options
-) => Effect.Effect<SessionStore["Type"], SessionConfigError, Scope.Scope> = Effect.fnUntraced(
+) => Effect.Effect<Context.Context<SessionStore | SessionScan>, SessionConfigError, Scope.Scope> = Effect.fnUntraced(
   function*({ createTable, table, timeout, ...options }: Options = {}) {
     const client = yield* Effect.acquireRelease(
       Effect.sync(() => new driver.DynamoDBClient({ ...options, maxAttempts: 1 })),
@@ -111,8 +114,8 @@ export const make: (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options?: Options): Layer.Layer<SessionStore, SessionConfigError> =>
-  Layer.scoped(SessionStore, make(options))
+export const layer = (options?: Options): Layer.Layer<SessionStore | SessionScan, SessionConfigError> =>
+  Layer.scopedContext(make(options))
 
 /**
  * `layer` with options from `Config`.
@@ -132,8 +135,8 @@ export const layer = (options?: Options): Layer.Layer<SessionStore, SessionConfi
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
-): Layer.Layer<SessionStore, SessionConfigError | ConfigError.ConfigError> =>
-  Layer.scoped(SessionStore, Effect.flatMap(Config.unwrap(options), make))
+): Layer.Layer<SessionStore | SessionScan, SessionConfigError | ConfigError.ConfigError> =>
+  Layer.scopedContext(Effect.flatMap(Config.unwrap(options), make))
 
 /**
  * Sessions over a client of yours, that you destroy. Its options decide
@@ -153,7 +156,7 @@ export const layerConfig = (
  */
 export const layerClient = (
   { client, ...options }: TableOptions & { readonly client: DynamoDBClient }
-): Layer.Layer<SessionStore, SessionConfigError> => Layer.effect(SessionStore, open(client, options))
+): Layer.Layer<SessionStore | SessionScan, SessionConfigError> => Layer.effectContext(open(client, options))
 
 /**
  * The largest data in bytes: an item may have 400 KiB, names, key and version
@@ -171,7 +174,8 @@ const open = Effect.fnUntraced(function*(client: DynamoDBClient, options: TableO
     })
   }
   if (createTable) yield* create(client, table)
-  const store = storeOf(client, table, timeout)
+  const services = storeOf(client, table, timeout)
+  const store = Context.get(services, SessionStore)
   // Opens a connection, too, before the first request needs one.
   yield* Effect.catchIf(store.load("-"), ({ cause }) => isWrongTable(cause), ({ cause }) =>
     new SessionConfigError({
@@ -179,7 +183,7 @@ const open = Effect.fnUntraced(function*(client: DynamoDBClient, options: TableO
       message: `There is no table ${table} with a partition key "id" (a string) alone: see "createTable".`,
       cause
     })).pipe(Effect.catchTag("SessionStoreError", () => Effect.void))
-  return store
+  return services
 })
 
 const isWrongTable = (cause: unknown) => ["ResourceNotFoundException", "ValidationException"].includes(nameOf(cause))
@@ -224,7 +228,11 @@ type Values = Record<string, AttributeValue>
 const isLive = "expiresAt > :now"
 const isCurrent = `version = :expected AND ${isLive}`
 
-const storeOf = (client: DynamoDBClient, table: string, timeout: number): SessionStore["Type"] => {
+const storeOf = (
+  client: DynamoDBClient,
+  table: string,
+  timeout: number
+): Context.Context<SessionStore | SessionScan> => {
   const attempt = <A>(operation: Operation, send: (signal: AbortSignal) => Promise<A>) =>
     Effect.mapError(
       bounded(timeout, send),
@@ -265,7 +273,7 @@ const storeOf = (client: DynamoDBClient, table: string, timeout: number): Sessio
     })
   }
 
-  return SessionStore.of({
+  const store = SessionStore.of({
     load: (key) =>
       attempt(
         "load",
@@ -275,7 +283,13 @@ const storeOf = (client: DynamoDBClient, table: string, timeout: number): Sessio
           })
       ).pipe(
         Effect.retry({ times: 1, while: ({ reason }) => reason === "Unavailable" }),
-        Effect.flatMap(({ Item }) => parse(Item)),
+        Effect.flatMap(({ Item }) =>
+          Item === undefined
+            ? Effect.succeedNone
+            : Effect.asSome(
+              Effect.orElseFail(parse(Item), () => new SessionStoreError({ reason: "Corrupt", operation: "load" }))
+            )
+        ),
         Effect.zipWith(
           Clock.currentTimeMillis,
           (stored, now) => Option.filter(stored, ({ expiresAt }) => expiresAt > now)
@@ -320,6 +334,43 @@ const storeOf = (client: DynamoDBClient, table: string, timeout: number): Sessio
         return held("remove", (abortSignal) => client.send(command, { abortSignal }))
       })
   })
+
+  const page = (from: Values | undefined) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const command = new driver.ScanCommand({
+        TableName: table,
+        ConsistentRead: true,
+        Limit: pageSize,
+        FilterExpression: isLive,
+        ExpressionAttributeValues: { ":now": number(now) },
+        ExclusiveStartKey: from
+      })
+      return attempt("scan", (abortSignal) => client.send(command, { abortSignal }))
+    })
+
+  const scan = SessionScan.of({
+    entries: Stream.paginateChunkEffect<Values | undefined, Entry, SessionStoreError, never>(
+      undefined,
+      (from) =>
+        Effect.map(page(from), ({ Items = [], LastEvaluatedKey }) => [
+          Chunk.fromIterable(Items.flatMap(entryOf)),
+          Option.fromNullable(LastEvaluatedKey)
+        ])
+    )
+  })
+
+  return Context.make(SessionStore, store).pipe(Context.add(SessionScan, scan))
+}
+
+/** So many items a request, or 1 MiB. */
+const pageSize = 250
+
+/** An item that is none of ours is passed over. */
+const entryOf = (item: Values): ReadonlyArray<Entry> => {
+  const key = item.id?.S
+  return key === undefined
+    ? []
+    : Option.toArray(Option.map(parse(item), ({ data, expiresAt }) => ({ key, data, expiresAt })))
 }
 
 const number = (value: number) => ({ N: String(value) })
@@ -333,15 +384,13 @@ const deadline = (expiresAt: number, now: number) => ({
   deleteAt: number(Math.ceil((Date.now() + expiresAt - now) / 1000) + 60)
 })
 
-const parse = (item: Values | undefined): Effect.Effect<Option.Option<Stored>, SessionStoreError> => {
-  if (item === undefined) return Effect.succeedNone
+const parse = (item: Values): Option.Option<Stored> => {
   const data = item.data?.B
   const version = item.version?.S
   const expiresAt = Number(item.expiresAt?.N)
-  if (data === undefined || version === undefined || Number.isNaN(expiresAt)) {
-    return new SessionStoreError({ reason: "Corrupt", operation: "load" })
-  }
-  return Effect.succeedSome({ data, version: Version(version), expiresAt })
+  return data === undefined || version === undefined || Number.isNaN(expiresAt)
+    ? Option.none()
+    : Option.some({ data, version: Version(version), expiresAt })
 }
 
 const nameOf = (error: unknown) => error instanceof Error ? error.name : ""

@@ -54,13 +54,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { equalBytes, randomBytes, sha256 } from "../internal/crypto.js"
 import { sweepForever } from "../internal/sweep.js"
 import { SessionConfigError } from "../SessionConfigError.js"
-import type { SessionStoreErrorReason, Stored } from "../SessionStore.js"
-import { SessionStore, SessionStoreError, SessionSweeper, Version } from "../SessionStore.js"
+import type { Entry, SessionStoreErrorReason, Stored } from "../SessionStore.js"
+import { SessionScan, SessionStore, SessionStoreError, SessionSweeper, Version } from "../SessionStore.js"
 
 /**
  * @since 0.1.0
@@ -108,7 +109,7 @@ export interface Options {
  */
 export const make = Effect.fnUntraced(function*(
   options: Options
-): Effect.fn.Return<Context.Context<SessionStore | SessionSweeper>, SessionConfigError, Scope.Scope> {
+): Effect.fn.Return<Context.Context<SessionStore | SessionSweeper | SessionScan>, SessionConfigError, Scope.Scope> {
   const { durable, maxBytes, sweepInterval } = yield* checkOptions(options)
   const root = yield* openRoot(options.directory)
 
@@ -158,7 +159,7 @@ export const make = Effect.fnUntraced(function*(
     move(slot, revision, tool, call<void>((done) => fs.rename(tool, slot.record, done)), sync(slot.directory))
 
   /** Removes `revision`. */
-  const bury = (slot: Slot, revision: string): Effect.Effect<boolean, Fault> => {
+  const bury = (slot: RecordFile, revision: string): Effect.Effect<boolean, Fault> => {
     const tool = `${slot.record}.${token()}.old`
     return Effect.ensuring(
       Effect.andThen(
@@ -179,7 +180,8 @@ export const make = Effect.fnUntraced(function*(
     const now = yield* Clock.currentTimeMillis
     const slot = makeSlot(root.directory, key)
     const version = token()
-    const bytes = encode({ hash: slot.hash, revision: token(), version, expiresAt }, data)
+    if (slot.key.length > maxKeyBytes) return yield* fail("the key is too long")
+    const bytes = encode(slot, { revision: token(), version, expiresAt }, data)
     const attempt = Effect.suspend(() => {
       const tool = `${slot.record}.${token()}.new`
       return Effect.gen(function*() {
@@ -232,7 +234,7 @@ export const make = Effect.fnUntraced(function*(
     const tool = `${slot.record}.${token()}.new`
     return yield* Effect.ensuring(
       Effect.andThen(
-        makeReplacer(tool, encode({ hash: slot.hash, revision: token(), ...change }, data)),
+        makeReplacer(tool, encode(slot, { revision: token(), ...change }, data)),
         replaceBy(tool, slot, current.revision)
       ),
       discard(tool)
@@ -298,7 +300,7 @@ export const make = Effect.fnUntraced(function*(
   })
 
   const sweepRecord = Effect.fnUntraced(
-    function*(slot: Slot, now: number) {
+    function*(slot: RecordFile, now: number) {
       const current = yield* readHeader(slot, maxBytes)
       return Option.isSome(current) && !(current.value.expiresAt > now) && (yield* bury(slot, current.value.revision))
     },
@@ -308,7 +310,7 @@ export const make = Effect.fnUntraced(function*(
 
   /** A tool may go at any time, a claim only when its revision has passed. */
   const sweepLeftover = Effect.fnUntraced(
-    function*(slot: Slot, leftover: string) {
+    function*(slot: RecordFile, leftover: string) {
       const { mtimeMs } = yield* call<fs.Stats>((done) => fs.lstat(leftover, done))
       if (Date.now() - mtimeMs < leftoverAge) return
       if (isTool.test(leftover)) return yield* discard(leftover)
@@ -334,16 +336,51 @@ export const make = Effect.fnUntraced(function*(
     }).pipe(Effect.mapError(toStoreError("sweep")))
   })
 
+  /** None for a file that has just gone, has expired or is none of ours. */
+  const readEntry = Effect.fnUntraced(
+    function*(file: RecordFile) {
+      const found = yield* readRecord(file, maxBytes)
+      const now = yield* Clock.currentTimeMillis
+      return isLive(found, now)
+        ? Option.some<Entry>({ key: found.value.key, data: found.value.data, expiresAt: found.value.expiresAt })
+        : Option.none()
+    },
+    Effect.catchIf(isPassing, () => Effect.succeedNone),
+    Effect.uninterruptible
+  )
+
+  const listRecords = (directory: string) =>
+    Effect.map(list(directory), (entries) =>
+      entries
+        .filter(({ name }) => isRecord.test(name))
+        .map(({ name }): RecordFile => ({ hash: name, directory, record: path.join(directory, name) })))
+
+  // One directory of the fan-out after the other: of a million records, some 15 at a time.
+  const scan = SessionScan.of({
+    entries: Stream.execute(checkRoot).pipe(
+      Stream.concat(Stream.fromIterableEffect(listDirectories(root.directory))),
+      Stream.mapEffect(listDirectories),
+      Stream.mapConcat((directories) => directories),
+      Stream.mapEffect(listRecords),
+      Stream.mapConcat((files) => files),
+      Stream.mapEffect(readEntry),
+      Stream.filterMap((entry) => entry),
+      // A root that was lost meanwhile is not one without records.
+      Stream.concat(Stream.execute(checkRoot)),
+      Stream.mapError(toStoreError("scan"))
+    )
+  })
+
   yield* tryOut(store)
   if (Duration.isFinite(sweepInterval)) yield* Effect.forkScoped(sweepForever(sweeper, sweepInterval))
-  return Context.make(SessionStore, store).pipe(Context.add(SessionSweeper, sweeper))
+  return Context.make(SessionStore, store).pipe(Context.add(SessionSweeper, sweeper), Context.add(SessionScan, scan))
 })
 
 /**
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<SessionStore | SessionSweeper, SessionConfigError> =>
+export const layer = (options: Options): Layer.Layer<SessionStore | SessionSweeper | SessionScan, SessionConfigError> =>
   Layer.scopedContext(make(options))
 
 /**
@@ -352,7 +389,7 @@ export const layer = (options: Options): Layer.Layer<SessionStore | SessionSweep
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
-): Layer.Layer<SessionStore | SessionSweeper, SessionConfigError | ConfigError.ConfigError> =>
+): Layer.Layer<SessionStore | SessionSweeper | SessionScan, SessionConfigError | ConfigError.ConfigError> =>
   Layer.scopedContext(Effect.flatMap(Config.unwrap(options), make))
 
 // -----------------------------------------------------------------------------
@@ -422,11 +459,15 @@ const tryOut = Effect.fnUntraced(
 // names
 // -----------------------------------------------------------------------------
 
-interface Slot {
+interface RecordFile {
   readonly hash: string
   readonly directory: string
   /** The path of the record; its tools and claims add a suffix. */
   readonly record: string
+}
+
+interface Slot extends RecordFile {
+  readonly key: Buffer
 }
 
 /**
@@ -434,9 +475,10 @@ interface Slot {
  * UTF-8 maps all unpaired surrogates to one character.
  */
 const makeSlot = (root: string, key: string): Slot => {
-  const hash = sha256(Buffer.from(key, "utf16le")).toString("hex")
+  const bytes = Buffer.from(key, "utf16le")
+  const hash = sha256(bytes).toString("hex")
   const directory = path.join(root, hash.slice(0, 2), hash.slice(2, 4))
-  return { hash, directory, record: path.join(directory, hash) }
+  return { key: bytes, hash, directory, record: path.join(directory, hash) }
 }
 
 /** 64 random bits in lower case: names must differ on file systems that fold case. */
@@ -465,7 +507,7 @@ const leftoverAge = 60 * 60 * 1000
  * it. False when it was not done.
  */
 const move = Effect.fnUntraced(function*(
-  slot: Slot,
+  slot: RecordFile,
   revision: string,
   tool: string,
   act: Effect.Effect<void, Fault>,
@@ -484,7 +526,7 @@ const move = Effect.fnUntraced(function*(
 })
 
 /** Takes the first free claim, and answers the names of all up to it. */
-const claim = Effect.fnUntraced(function*(slot: Slot, revision: string, tool: string) {
+const claim = Effect.fnUntraced(function*(slot: RecordFile, revision: string, tool: string) {
   const claims: Array<string> = []
   while (true) {
     const name = `${slot.record}.${revision}.${claims.length + 1}`
@@ -495,7 +537,7 @@ const claim = Effect.fnUntraced(function*(slot: Slot, revision: string, tool: st
 })
 
 /** Comes back when the tool of a rival's claim is gone, or sees to it after the lease. */
-const outlast = Effect.fnUntraced(function*(slot: Slot, name: string) {
+const outlast = Effect.fnUntraced(function*(slot: RecordFile, name: string) {
   const rival = path.join(slot.directory, yield* call<string>((done) => fs.readlink(name, done)))
   if (!rival.startsWith(slot.record) || !isTool.test(rival)) return yield* fail("this is no claim of ours")
   const until = performance.now() + lease
@@ -551,32 +593,35 @@ const decided = Option.some<boolean>
 // -----------------------------------------------------------------------------
 
 /**
- * What stands before the data, 96 bytes, integers big-endian: magic and format
+ * What stands before the data, 100 bytes, integers big-endian: magic and format
  * version (8), hash of the key (32), revision (8), version (8), expiresAt
- * (8, a double), length of the data (4), checksum of the data (16), checksum
- * of all that (12). Checksums are the first bytes of a SHA-256.
+ * (8, a double), length of the data (4) and of the key (4), checksum of the
+ * data (16), checksum of all that (12). Checksums are the first bytes of a
+ * SHA-256. Behind the data stands the key, which its hash vouches for.
  */
 interface Header {
-  readonly hash: string
   readonly revision: string
   readonly version: string
   readonly expiresAt: number
 }
 
-const headerSize = 96
+const headerSize = 100
+const maxKeyBytes = 1024 * 1024
 const magic = Buffer.from("effsess\x01", "latin1")
 
-const encode = (header: Header, data: Uint8Array): Uint8Array => {
-  const bytes = Buffer.alloc(headerSize + data.length)
+const encode = ({ hash, key }: Slot, header: Header, data: Uint8Array): Uint8Array => {
+  const bytes = Buffer.alloc(headerSize + data.length + key.length)
   magic.copy(bytes)
-  bytes.write(header.hash, 8, "hex")
+  bytes.write(hash, 8, "hex")
   bytes.write(header.revision, 40, "hex")
   bytes.write(header.version, 48, "hex")
   bytes.writeDoubleBE(header.expiresAt, 56)
   bytes.writeUInt32BE(data.length, 64)
-  sha256(data).copy(bytes, 68, 0, 16)
-  sha256(bytes.subarray(0, 84)).copy(bytes, 84, 0, 12)
+  bytes.writeUInt32BE(key.length, 68)
+  sha256(data).copy(bytes, 72, 0, 16)
+  sha256(bytes.subarray(0, 88)).copy(bytes, 88, 0, 12)
   bytes.set(data, headerSize)
+  bytes.set(key, headerSize + data.length)
   return bytes
 }
 
@@ -584,12 +629,11 @@ const encode = (header: Header, data: Uint8Array): Uint8Array => {
 const decode = (bytes: Buffer, hash: string, size: number): Option.Option<Header> => {
   const sound = bytes.length >= headerSize
     && magic.equals(bytes.subarray(0, 8))
-    && equalBytes(sha256(bytes.subarray(0, 84)).subarray(0, 12), bytes.subarray(84, headerSize))
+    && equalBytes(sha256(bytes.subarray(0, 88)).subarray(0, 12), bytes.subarray(88, headerSize))
     && bytes.toString("hex", 8, 40) === hash
-    && bytes.readUInt32BE(64) === size - headerSize
+    && headerSize + bytes.readUInt32BE(64) + bytes.readUInt32BE(68) === size
   return sound
     ? Option.some({
-      hash,
       revision: bytes.toString("hex", 40, 48),
       version: bytes.toString("hex", 48, 56),
       expiresAt: bytes.readDoubleBE(56)
@@ -607,7 +651,7 @@ const isLive = <A extends Header>(
   && (expected === undefined || found.value.version === expected)
 
 /** The record without its data, which stays unread and unchecked. None: no file. */
-const readHeader = (slot: Slot, maxBytes: number): Effect.Effect<Option.Option<Header>, Fault> =>
+const readHeader = (slot: RecordFile, maxBytes: number): Effect.Effect<Option.Option<Header>, Fault> =>
   readFile(
     slot,
     maxBytes,
@@ -618,15 +662,19 @@ const readHeader = (slot: Slot, maxBytes: number): Effect.Effect<Option.Option<H
       )
   )
 
-const readRecord = (slot: Slot, maxBytes: number) =>
+const readRecord = (slot: RecordFile, maxBytes: number) =>
   readFile(slot, maxBytes, (fd, size) =>
     Effect.flatMap(readBytes(fd, size), (bytes) => {
-      const data = new Uint8Array(bytes.buffer, bytes.byteOffset + headerSize, Math.max(0, bytes.length - headerSize))
-      return decode(bytes, slot.hash, size).pipe(
-        Option.filter(() => equalBytes(sha256(data).subarray(0, 16), bytes.subarray(68, 84))),
-        Option.map((header) => ({ ...header, data })),
-        Effect.mapError(() => corrupt)
-      )
+      const header = decode(bytes, slot.hash, size)
+      if (Option.isNone(header)) return Effect.fail(corrupt)
+      const behind = headerSize + bytes.readUInt32BE(64)
+      const data = new Uint8Array(bytes.buffer, bytes.byteOffset + headerSize, behind - headerSize)
+      const key = bytes.subarray(behind)
+      return data.length <= maxBytes
+          && equalBytes(sha256(data).subarray(0, 16), bytes.subarray(72, 88))
+          && sha256(key).toString("hex") === slot.hash
+        ? Effect.succeed({ ...header.value, data, key: key.toString("utf16le") })
+        : Effect.fail(corrupt)
     }))
 
 /**
@@ -634,7 +682,7 @@ const readRecord = (slot: Slot, maxBytes: number) =>
  * somebody else's or open to others, or over the limit. Never blocks at a pipe.
  */
 const readFile = <A>(
-  slot: Slot,
+  slot: RecordFile,
   maxBytes: number,
   use: (fd: number, size: number) => Effect.Effect<A, Fault>
 ): Effect.Effect<Option.Option<A>, Fault> =>
@@ -646,7 +694,7 @@ const readFile = <A>(
           && stats.uid === process.geteuid!()
           && (stats.mode & writableByOthers) === 0
           && stats.size >= headerSize
-          && stats.size - headerSize <= maxBytes
+          && stats.size - headerSize <= maxBytes + maxKeyBytes
           ? use(fd, stats.size)
           : Effect.fail(corrupt)),
     close

@@ -14,9 +14,11 @@
  *
  * @since 0.1.0
  */
+import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
+import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -24,13 +26,14 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type { Collection, MongoClient, MongoClientOptions } from "mongodb"
 import { bounded, boundOf, timeIsUp } from "../internal/bounded.js"
 import { randomToken } from "../internal/crypto.js"
 import { loadDriver } from "../internal/driver.js"
 import { SessionConfigError } from "../SessionConfigError.js"
-import type { SessionStoreErrorReason, Stored } from "../SessionStore.js"
-import { SessionStore, SessionStoreError, Version } from "../SessionStore.js"
+import type { Entry, SessionStoreErrorReason, Stored } from "../SessionStore.js"
+import { SessionScan, SessionStore, SessionStoreError, Version } from "../SessionStore.js"
 
 const driver = await loadDriver("mongodb", "effect-session/layers/MongoDb", () => import("mongodb"))
 
@@ -105,7 +108,7 @@ export interface Options extends
  */
 export const make: (
   options: Options
-) => Effect.Effect<SessionStore["Type"], SessionConfigError, Scope.Scope> = Effect.fnUntraced(
+) => Effect.Effect<Context.Context<SessionStore | SessionScan>, SessionConfigError, Scope.Scope> = Effect.fnUntraced(
   function*({ collection, createIndex, database, timeout, url, ...options }: Options) {
     const millis = yield* boundOf(timeout ?? "2 seconds")
     const client = yield* Effect.acquireRelease(
@@ -141,8 +144,8 @@ export const make: (
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options): Layer.Layer<SessionStore, SessionConfigError> =>
-  Layer.scoped(SessionStore, make(options))
+export const layer = (options: Options): Layer.Layer<SessionStore | SessionScan, SessionConfigError> =>
+  Layer.scopedContext(make(options))
 
 /**
  * `layer` with options from `Config`.
@@ -159,8 +162,8 @@ export const layer = (options: Options): Layer.Layer<SessionStore, SessionConfig
  */
 export const layerConfig = (
   options: Config.Config.Wrap<Options>
-): Layer.Layer<SessionStore, SessionConfigError | ConfigError.ConfigError> =>
-  Layer.scoped(SessionStore, Effect.flatMap(Config.unwrap(options), make))
+): Layer.Layer<SessionStore | SessionScan, SessionConfigError | ConfigError.ConfigError> =>
+  Layer.scopedContext(Effect.flatMap(Config.unwrap(options), make))
 
 /**
  * Sessions over a client of yours, that you close. Its options decide whether
@@ -187,7 +190,7 @@ export const layerConfig = (
  */
 export const layerClient = (
   { client, ...options }: CollectionOptions & { readonly client: MongoClient }
-): Layer.Layer<SessionStore, SessionConfigError> => Layer.scoped(SessionStore, open(client, options))
+): Layer.Layer<SessionStore | SessionScan, SessionConfigError> => Layer.scopedContext(open(client, options))
 
 /** Milliseconds. A server that is frozen must not hold up the end. */
 const closing = 200
@@ -295,7 +298,7 @@ const storeOf = (
   collection: Collection<Session>,
   connected: Connected,
   timeout: number
-): SessionStore["Type"] => {
+): Context.Context<SessionStore | SessionScan> => {
   /** Sends a command for the present time. */
   const attempt = <A>(operation: Operation, send: (now: number) => Promise<A>) =>
     Effect.flatMap(Clock.currentTimeMillis, (now) =>
@@ -322,7 +325,7 @@ const storeOf = (
     })
   }
 
-  return SessionStore.of({
+  const store = SessionStore.of({
     load: (key) =>
       Effect.flatMap(
         attempt("load", (now) => collection.findOne(live(key, now))),
@@ -367,7 +370,30 @@ const storeOf = (
         return deletedCount > 0
       })
   })
+
+  // By ranges of keys and not by a cursor, which an election or ten minutes' rest would end.
+  const page = (from: { readonly $gte: "" } | { readonly $gt: string }) =>
+    attempt(
+      "scan",
+      (now) => collection.find({ _id: from, expiresAt: { $gt: now } }).sort({ _id: 1 }).limit(pageSize).toArray()
+    )
+
+  const scan = SessionScan.of({
+    entries: Stream.paginateChunkEffect<Parameters<typeof page>[0], Entry, SessionStoreError, never>(
+      { $gte: "" },
+      (from) =>
+        Effect.map(page(from), (found) => [
+          Chunk.fromIterable(found.filter(isOurs).map(({ _id, data, expiresAt }) => ({ key: _id, data, expiresAt }))),
+          found.length < pageSize ? Option.none() : Option.some({ $gt: found[pageSize - 1]!._id })
+        ])
+    )
+  })
+
+  return Context.make(SessionStore, store).pipe(Context.add(SessionScan, scan))
 }
+
+/** So many documents a command. */
+const pageSize = 100
 
 /** By `$eq`, so that even what is no string is a value and never an operator. */
 const live = (key: string, now: number) => ({ _id: { $eq: key }, expiresAt: { $gt: now } })
@@ -381,9 +407,11 @@ const deadline = (expiresAt: number, now: number) => ({
 })
 
 /** Whatever its type says, others may have written it. */
-const parse = ({ data, expiresAt, version }: Session): Effect.Effect<Stored, SessionStoreError> =>
-  data instanceof Uint8Array && typeof version === "string"
-    ? Effect.succeed({ data, version: Version(version), expiresAt })
+const isOurs = ({ data, version }: Session): boolean => data instanceof Uint8Array && typeof version === "string"
+
+const parse = (session: Session): Effect.Effect<Stored, SessionStoreError> =>
+  isOurs(session)
+    ? Effect.succeed({ data: session.data, version: Version(session.version), expiresAt: session.expiresAt })
     : new SessionStoreError({ reason: "Corrupt", operation: "load" })
 
 const isDuplicate = (error: unknown) => error instanceof driver.MongoServerError && error.code === 11000

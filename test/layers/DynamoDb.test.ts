@@ -9,6 +9,7 @@ import {
 import { afterAll, describe, expect, it } from "@effect/vitest"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -23,6 +24,8 @@ import type { SessionStoreError } from "../../src/SessionStore.js"
 import { SessionStore, Version } from "../../src/SessionStore.js"
 import { storeLaws } from "../../src/testing/StoreLaws.js"
 import { dynamoDbUrl, startDynamoDb } from "../backends.js"
+
+const makeStore = (options: DynamoDb.Options) => Effect.map(DynamoDb.make(options), Context.get(SessionStore))
 
 const own = {
   region: "eu-central-1",
@@ -114,6 +117,7 @@ describe.skipIf(dynamoDbUrl === undefined)("DynamoDB", () => {
 
   storeLaws(DynamoDb.layer({ ...own, endpoint, table, createTable: true }), {
     maxBytes: 399 * 1024,
+    scans: true,
     multiProcess: true
   })
 
@@ -286,7 +290,7 @@ describe("a DynamoDB that fails", () => {
   ])("%s", ([, answer, reason, loads]) =>
     Effect.gen(function*() {
       const { endpoint, requests } = yield* stub(answer)
-      const store = yield* DynamoDb.make({ ...own, endpoint, table, timeout: "300 millis" })
+      const store = yield* makeStore({ ...own, endpoint, table, timeout: "300 millis" })
       for (const [target, operation] of operations(store)) {
         requests.length = 0
         const error = yield* Effect.flip(operation)
@@ -301,7 +305,7 @@ describe("a DynamoDB that fails", () => {
   it.scopedLive("F-D2: a condition that failed, without the item: stale", () =>
     Effect.gen(function*() {
       const { endpoint } = yield* stub(fails(400, "ConditionalCheckFailedException"))
-      const store = yield* DynamoDb.make({ ...own, endpoint, table })
+      const store = yield* makeStore({ ...own, endpoint, table })
       expect(yield* store.insert("key", data, soon())).toEqual(Option.none())
       expect(yield* store.replace("key", Version("v"), data, soon())).toEqual(Option.none())
       expect(yield* store.touch("key", { data, version: Version("v"), expiresAt: soon() }, soon())).toBe(false)
@@ -315,7 +319,7 @@ describe("a DynamoDB that fails", () => {
         (server) => Effect.promise(() => server.stop())
       )
       yield* Effect.promise(() => server.kill())
-      const store = yield* DynamoDb.make({ ...own, endpoint: server.url, table })
+      const store = yield* makeStore({ ...own, endpoint: server.url, table })
       expect(yield* reasonOf(store.load("key"))).toBe("Unavailable")
       expect(yield* reasonOf(store.insert("key", data, soon()))).toBe("Unavailable")
       expect(yield* Effect.flip(DynamoDb.make({ ...own, endpoint: server.url, table, createTable: true })))

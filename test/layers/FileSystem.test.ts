@@ -657,9 +657,10 @@ describe("F-F8: the directory", () => {
 describe("H-15 F-F4 REG-E4: what was planted or damaged is Corrupt, is left alone, and harms no other", () => {
   const damage: Record<string, (file: string, other: Buffer) => void> = {
     "zero length": (file) => fs.truncateSync(file, 0),
-    "cut in the header": (file) => fs.truncateSync(file, 95),
-    "cut to the header": (file) => fs.truncateSync(file, 96),
-    "cut in the data": (file) => fs.truncateSync(file, fs.statSync(file).size - 1),
+    "cut in the header": (file) => fs.truncateSync(file, 99),
+    "cut to the header": (file) => fs.truncateSync(file, 100),
+    "cut in the data": (file) => fs.truncateSync(file, 101),
+    "cut in the key": (file) => fs.truncateSync(file, fs.statSync(file).size - 1),
     appended: (file) => fs.appendFileSync(file, "x"),
     swapped: (file, other) => fs.writeFileSync(file, other),
     foreign: (file) => fs.writeFileSync(file, `{"cookie":{"originalMaxAge":null}}`.repeat(10)),

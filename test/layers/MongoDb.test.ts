@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it } from "@effect/vitest"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -17,6 +18,8 @@ import type { SessionStoreError } from "../../src/SessionStore.js"
 import { SessionStore, Version } from "../../src/SessionStore.js"
 import { storeLaws } from "../../src/testing/StoreLaws.js"
 import { canStart, mongoDbUrl, startMongoDb } from "../backends.js"
+
+const makeStore = (options: MongoDb.Options) => Effect.map(MongoDb.make(options), Context.get(SessionStore))
 
 const clientAt = (url: string) =>
   Effect.acquireRelease(
@@ -81,6 +84,7 @@ describe.skipIf(mongoDbUrl === undefined)("MongoDB", () => {
 
   storeLaws(MongoDb.layer({ url, database }), {
     maxBytes: 16 * 1024 * 1024 - 2048,
+    scans: true,
     multiProcess: true
   })
 
@@ -221,7 +225,7 @@ describe.skipIf(!canStart("mongodb"))("a MongoDB of one's own", () => {
   it.scopedLive("killed: unavailable; back again: everything acknowledged is there", () =>
     Effect.gen(function*() {
       const mongo = yield* server
-      const store = yield* MongoDb.make({ url: mongo.url })
+      const store = yield* makeStore({ url: mongo.url })
       yield* insert(store, "the-key")
       yield* Effect.promise(() => mongo.kill())
       const reasons = yield* Effect.forEach(operations(store), reasonOf, { concurrency: "unbounded" })
@@ -235,7 +239,7 @@ describe.skipIf(!canStart("mongodb"))("a MongoDB of one's own", () => {
     Effect.gen(function*() {
       const mongo = yield* server
       yield* Effect.scoped(Effect.gen(function*() {
-        const store = yield* MongoDb.make({ url: mongo.url })
+        const store = yield* makeStore({ url: mongo.url })
         yield* insert(store, "the-key")
         yield* Effect.promise(() => mongo.kill("SIGSTOP"))
         expect(yield* reasonOf(store.load("the-key"))).toBe("Timeout")
@@ -250,7 +254,7 @@ describe.skipIf(!canStart("mongodb"))("a MongoDB of one's own", () => {
     Effect.gen(function*() {
       const mongo = yield* server
       yield* Effect.promise(() => mongo.kill())
-      const store = yield* MongoDb.make({ url: mongo.url, database: "app", timeout: "1 second" })
+      const store = yield* makeStore({ url: mongo.url, database: "app", timeout: "1 second" })
       expect(yield* reasonOf(store.load("the-key"))).toBe("Unavailable")
       yield* Effect.promise(() => mongo.restart())
       yield* TestClock.adjust("10 seconds")

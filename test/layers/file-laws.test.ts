@@ -11,4 +11,11 @@ const maxBytes = 2 ** 20
 
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
 
-storeLaws(FileSystem.layer({ directory, maxBytes }), { name: "FileSystem", sweeps: true, multiProcess: true, maxBytes })
+storeLaws(FileSystem.layer({ directory, maxBytes }), {
+  name: "FileSystem",
+  sweeps: true,
+  scans: true,
+  multiProcess: true,
+  anyKey: true,
+  maxBytes
+})
