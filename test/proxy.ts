@@ -10,7 +10,7 @@ export type Match = (request: Buffer) => boolean
 
 /** A request that the network keeps: the client's connection is cut, the server's stays. */
 export interface Held {
-  /** The request has come, and is not passed on. */
+  /** The request has come, and its client was cut off. */
   readonly held: Promise<void>
   /** Passes it on; ends when the server has answered, to nobody. */
   readonly release: () => Promise<void>
@@ -36,7 +36,8 @@ export interface Proxy {
   readonly loseReply: (match?: Match, between?: () => Promise<unknown>) => Promise<void>
   /** Drops the next match, waits for `between`, and cuts. Ends when it has. */
   readonly loseRequest: (match?: Match, between?: () => Promise<unknown>) => Promise<void>
-  readonly hold: (match?: Match) => Held
+  /** Keeps the next match back, waits for `between`, and cuts. */
+  readonly hold: (match?: Match, between?: () => Promise<unknown>) => Held
   /** Passes everything on, and forgets what was still to be lost. */
   readonly normal: () => Promise<void>
   readonly close: () => Promise<void>
@@ -160,22 +161,22 @@ export const startProxy = async (port: number): Promise<Proxy> => {
           between().finally(() => end(connection)).then(() => resolve(), reject)
         })
       }),
-    hold: (match = any) => {
+    hold: (match = any, between = nothing) => {
       let release = nothing
-      const held = new Promise<void>((resolve) => {
+      const held = new Promise<void>((resolve, reject) => {
         set(match, (connection, request) => {
+          const { client, server } = connection
           const answered = new Promise<void>((resolve) => {
             connection.onReply = resolve
-            connection.server.once("close", resolve)
+            server.once("close", resolve)
           })
           connection.deaf = true
-          connection.client.destroy()
           release = async () => {
-            connection.server.write(request)
+            server.write(request)
             await answered
-            connection.server.destroy()
+            server.destroy()
           }
-          resolve()
+          between().finally(() => client.destroy()).then(() => resolve(), reject)
         })
       })
       return { held, release: () => held.then(() => release()) }

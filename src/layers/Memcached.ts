@@ -50,7 +50,8 @@ export interface Options {
   /**
    * How long to wait for an answer, and for a connection; 2 seconds by
    * default. A connection that did not answer in time is replaced, and what
-   * waits on it fails with it.
+   * waits on it fails with it. While one that was lost is made anew, an
+   * operation waits for it first, half as long at most.
    */
   readonly timeout?: Duration.DurationInput | undefined
   /** Speak TLS: `true`, or Node's own options. Plain by default. */

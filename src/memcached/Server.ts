@@ -15,7 +15,11 @@ import type { MemcachedError } from "./Protocol.js"
 export interface Server {
   /** `host:port`. */
   readonly name: string
-  /** The connection; fails at once, with what ended the last one, while there is none. */
+  /**
+   * The connection. One that was lost is waited for until the first attempt to
+   * make it anew has ended, at most half of the timeout; when that has failed,
+   * and until there is one, this fails at once with what ended the last.
+   */
   readonly connection: Effect.Effect<Connection, MemcachedError>
 }
 
@@ -45,8 +49,10 @@ class Reconnecting {
   state: Effect.Effect<Connection, MemcachedError> = Effect.never
   private connection: Connection
   private failures = 0
+  private isReady = false
   private closed = false
   private timer: NodeJS.Timeout | undefined
+  private readonly waiting = new Set<() => void>()
 
   constructor(private readonly options: Options, private readonly onFirst: () => void) {
     this.connection = this.connect()
@@ -63,12 +69,16 @@ class Reconnecting {
       this.options,
       () => {
         this.failures = 0
-        this.state = Effect.succeed(connection)
-        this.onFirst()
+        this.isReady = true
+        this.settle(Effect.succeed(connection))
       },
       (error) => {
-        this.state = error
-        this.onFirst()
+        if (this.isReady && !this.closed) {
+          this.isReady = false
+          this.state = this.attempt(error)
+        } else {
+          this.settle(error)
+        }
         if (this.closed) return
         this.timer = setTimeout(() => {
           this.connection = this.connect()
@@ -76,5 +86,29 @@ class Reconnecting {
       }
     )
     return connection
+  }
+
+  private settle(state: Effect.Effect<Connection, MemcachedError>): void {
+    this.state = state
+    this.onFirst()
+    for (const resume of this.waiting) resume()
+  }
+
+  /** What the attempt under way comes to, or `error` when that takes too long. */
+  private attempt(error: MemcachedError): Effect.Effect<Connection, MemcachedError> {
+    return Effect.async((resume) => {
+      const end = (answer: Effect.Effect<Connection, MemcachedError>) => {
+        clearTimeout(timer)
+        this.waiting.delete(settled)
+        resume(answer)
+      }
+      const settled = () => end(this.state)
+      const timer = setTimeout(() => end(error), this.options.timeout / 2)
+      this.waiting.add(settled)
+      return Effect.sync(() => {
+        clearTimeout(timer)
+        this.waiting.delete(settled)
+      })
+    })
   }
 }
