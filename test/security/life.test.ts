@@ -79,12 +79,12 @@ describe("beginning", () => {
     }))
 
   it.scopedLive(
-    "REG-E7 H-36: 10,000 requests without a session store nothing and get no cookie",
+    "REG-E7 H-36: 5,000 requests without a session store nothing and get no cookie",
     () =>
       Effect.gen(function*() {
         const { count, node, probe } = yield* makeWorld
         const send = yield* node()
-        for (let i = 0; i < 2500; i++) {
+        for (let i = 0; i < 1000; i++) {
           const guess = `__Host-id=${String(i).padStart(54, "A").slice(0, 53)}A`
           for (const [path, cookie] of [["/none"], ["/read"], ["/destroy"], ["/read", guess]] as const) {
             expect((yield* send(path, cookie)).headers.getSetCookie()).toEqual([])
@@ -93,7 +93,7 @@ describe("beginning", () => {
         }
         expect(yield* count).toBe(0)
         expect(new Set(probe.operations)).toEqual(new Set(["load"]))
-        expect(probe.operations).toHaveLength(2500) // the guesses
+        expect(probe.operations).toHaveLength(1000) // the guesses
       }),
     30_000
   )
