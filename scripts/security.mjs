@@ -46,7 +46,7 @@ const titlesIn = (file) => {
   return titles
 }
 
-export const titles = () => [...filesUnder("test", ".test.ts"), ...filesUnder("src/testing", ".ts")].flatMap(titlesIn)
+export const titles = () => [...filesUnder("test", ".ts"), ...filesUnder("src/testing", ".ts")].flatMap(titlesIn)
 
 /** What is wrong with the table, in words; nothing when all is well. */
 export const problems = () => {
