@@ -89,7 +89,8 @@ export interface Options extends
   /**
    * How long to wait for an answer, and for a connection; 2 seconds by
    * default. A connection that did not answer in time is replaced, and what
-   * waits on it fails within another tenth of a second.
+   * waits on it fails within another tenth of a second. While one that was lost
+   * is made anew, an operation waits for it first, half as long at most.
    */
   readonly timeout?: Duration.DurationInput | undefined
   /** What a failover must not take back. Default: what Redis has not yet replicated may be lost. */
@@ -100,9 +101,10 @@ export interface Options extends
  * Acknowledges a write only when replicas have it, by `WAIT`.
  *
  * A write that too few have in time fails as `Timeout`, and until they have it,
- * so does every operation on that session in this process. Meanwhile the
- * connection answers nobody else: one replica more than `replicas` keeps
- * requests going when one dies.
+ * so does every operation on that session in this process, for a minute at
+ * most. While it waits, its connection answers nobody else: writes that wait come
+ * one after the other, and when a replica dies, requests go on as before only if
+ * there is one more than `replicas`.
  *
  * @since 0.1.0
  * @category models
@@ -338,13 +340,12 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
   const { prefix = "session:", wait } = settings
   const attempt = attempts(client, settings.millis, connection)
 
-  /** Keys of which a write may be there that replicas do not have. */
-  const doubtful = new Set<string>()
+  /** Keys of which a write may be there that replicas do not have, for a minute: the core asks within seconds. */
+  const doubtful = new Map<string, NodeJS.Timeout>()
 
   const doubt = (key: string) => {
-    doubtful.add(key)
-    // Long after the core has found out what became of its write.
-    setTimeout(() => doubtful.delete(key), 60_000).unref()
+    clearTimeout(doubtful.get(key))
+    doubtful.set(key, setTimeout(() => doubtful.delete(key), 60_000).unref())
   }
 
   const acknowledged = (operation: Operation, lua: string, key: string, args: ReadonlyArray<string | Buffer>) =>

@@ -58,10 +58,10 @@ describe.skipIf(!canStart("redis"))("Redis Sentinel", () => {
         // So soon that it is known to have failed while the master still lives.
         const wait = { replicas: 1, timeout: "100 millis", writes: "all" } as const
         const waiting = layer({ prefix: `waiting-${failover}:`, wait })
-        const [[times, fast], safe] = yield* underLoad(waiting, 12, Effect.orDie(plain))
+        const [[times, fast], safe] = yield* underLoad(waiting, 4, Effect.orDie(plain))
         print("sentinel", times, { plain: fast, waiting: safe })
-        for (const report of [fast, safe]) {
-          expect(report).toMatchObject({ twice: 0, ghosts: 0, cookies: 0, sessions: 12 })
+        for (const [report, sessions] of [[fast, 12], [safe, 4]] as const) {
+          expect(report).toMatchObject({ twice: 0, ghosts: 0, cookies: 0, sessions })
           expect(report.errors).toBeGreaterThan(0)
         }
         expect(fast.lost).toBeGreaterThan(0)
@@ -85,7 +85,7 @@ describe.skipIf(!canStart("redis"))("Redis Sentinel", () => {
     const old = await masterPort()
     const master = sentinels.servers.find(({ port }) => port === old)!
     const letGo = await cutOffReplicas(sentinels, master)
-    await sleep(300)
+    await sleep(1000)
     const killed = Date.now()
     await master.kill()
     await letGo()

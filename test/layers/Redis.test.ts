@@ -86,7 +86,11 @@ const recovered = (store: SessionStore["Type"], key = "any") =>
 describe.skipIf(redisUrl === undefined)("Redis", () => {
   const prefix = `${randomUUID()}:`
 
-  storeLaws(Redis.layer({ url: redisUrl, prefix }), { name: "a connection of its own", multiProcess: true })
+  storeLaws(Redis.layer({ url: redisUrl, prefix }), {
+    name: "a connection of its own",
+    multiProcess: true,
+    scans: true
+  })
 
   const BroughtAlong = Layer.unwrapScoped(
     Effect.map(clientAt(redisUrl ?? ""), (client) => Redis.layerClient({ client, prefix }))
@@ -367,7 +371,7 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
   it.scopedLive("wait: a removal that no replica has is no logout, and is one when it has", () =>
     Effect.gen(function*() {
       const { master, replica } = yield* pair
-      const store = yield* storeAt(master.url, { wait: { replicas: 1, timeout: "100 millis" } })
+      const store = yield* storeAt(master.url, { timeout: "2 seconds", wait: { replicas: 1 } })
       yield* insert(store, "key")
       yield* insert(store, "other")
       expect(yield* store.remove("key")).toBe(true)
@@ -392,7 +396,7 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
     Effect.gen(function*() {
       const { admin, master, replica } = yield* pair
       const client = yield* clientAt(master.url)
-      const layer = Redis.layerClient({ client, wait: { replicas: 1, timeout: "100 millis", writes: "all" } })
+      const layer = Redis.layerClient({ client, wait: { replicas: 1, writes: "all" } })
       const store = Context.get(yield* Layer.build(layer), SessionStore)
       const version = yield* insert(store, "key")
       const replaced = Option.getOrThrow(yield* store.replace("key", version, data, soon()))
