@@ -110,7 +110,7 @@ export interface Options extends
  * @category models
  */
 export interface Wait {
-  /** How many replicas. Of the three of a failover, one. */
+  /** How many replicas must have it, 1 or more. */
   readonly replicas: number
   /** How long to wait for them; a quarter of the time for an answer by default, and less than it. */
   readonly timeout?: Duration.DurationInput | undefined
