@@ -1,174 +1,21 @@
-import * as Reactivity from "@effect/experimental/Reactivity"
-import { PgClient } from "@effect/sql-pg"
-import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
 import * as fs from "node:fs"
 import * as http from "node:http"
 import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { type Answer, type App, call, failToStart, newSession, startApp, temporaryDirectory, valuesOf } from "./app.js"
-import { postgresUrl, redisUrl } from "./backends.js"
+import {
+  type App,
+  call,
+  failToStart,
+  newSession,
+  startApp,
+  startAppFromSource,
+  temporaryDirectory,
+  valuesOf
+} from "./app.js"
 
 const times = <A>(count: number, f: (i: number) => Promise<A>) =>
   Promise.all(Array.from({ length: count }, (_, i) => f(i)))
-
-const upTo = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
-
-interface Backend {
-  readonly name: string
-  readonly processes: number
-  /** The URL for the app; undefined when there is no such server. */
-  readonly url: string | undefined
-  readonly before?: () => Promise<unknown>
-  readonly after?: () => unknown
-}
-
-const files = temporaryDirectory()
-
-// a schema of our own, for the app's table has a fixed name
-const schema = `example_${process.pid}`
-
-const inPostgres = (statement: string) =>
-  PgClient.make({ url: Redacted.make(postgresUrl!) }).pipe(
-    Effect.flatMap((sql) => sql.unsafe(statement)),
-    Effect.scoped,
-    Effect.provide(Reactivity.layer),
-    Effect.runPromise
-  )
-
-const withSearchPath = (text: string) => {
-  const url = new URL(text)
-  url.searchParams.set("options", `-c search_path=${schema}`)
-  return url.href
-}
-
-const backends: ReadonlyArray<Backend> = [
-  { name: "memory", processes: 1, url: "memory:" },
-  { name: "file", processes: 2, url: `file:${files.directory}`, after: files.remove },
-  { name: "Redis", processes: 2, url: redisUrl },
-  {
-    name: "PostgreSQL",
-    processes: 2,
-    url: postgresUrl && withSearchPath(postgresUrl),
-    before: () => inPostgres(`CREATE SCHEMA ${schema}`),
-    after: () => inPostgres(`DROP SCHEMA ${schema} CASCADE`)
-  }
-]
-
-for (const backend of backends) {
-  describe.skipIf(backend.url === undefined)(`${backend.name}, ${backend.processes} process(es), one cookie`, () => {
-    const apps: Array<App> = []
-    const app = (i: number) => apps[i % apps.length]!
-
-    beforeAll(async () => {
-      await backend.before?.()
-      // short, so that what is left in a server that others use is soon gone
-      const env = { SESSION_STORE: backend.url!, SESSION_IDLE_TIMEOUT: "1 minute" }
-      apps.push(...await times(backend.processes, () => startApp(env)))
-    })
-    afterAll(async () => {
-      await Promise.all(apps.map((app) => app.stop()))
-      await backend.after?.()
-    })
-
-    it("20 increments at once end at 20", async () => {
-      const cookie = await newSession(app(0))
-      const answers = await times(
-        20,
-        (i) => call(app(i), "/api/increment", { cookie, json: { key: "n", delayMs: 100 } })
-      )
-      expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200))
-      expect(await valuesOf(app(0), cookie)).toEqual({ n: 20 })
-    })
-
-    it("20 tickets at once answer 1 … 20, each once", async () => {
-      const cookie = await newSession(app(0))
-      const answers = await times(20, (i) => call(app(i), "/api/ticket", { cookie, json: { key: "n" } }))
-      expect(answers.map(({ body }) => body.value).sort((a, b) => a - b)).toEqual(upTo(20))
-      expect(await valuesOf(app(1), cookie)).toEqual({ n: 20 })
-    })
-
-    it("of 20 naive increments at once, what is acknowledged is stored and the rest is 409", async () => {
-      const cookie = await newSession(app(0))
-      const answers = await times(20, (i) => call(app(i), "/api/naive", { cookie, json: { key: "n", delayMs: 100 } }))
-      const done = answers.filter(({ status }) => status === 200)
-      expect(done.length).toBeGreaterThan(0)
-      expect(answers.filter(({ status }) => status === 409).length).toBe(20 - done.length)
-      expect(await valuesOf(app(0), cookie)).toEqual({ n: done.length })
-    })
-
-    /**
-     * Ends a session while an increment of it waits, and answers what the
-     * increment said. On a busy machine either may come too late for the other;
-     * then once more, with more time.
-     */
-    const endDuringIncrement = async <A>(
-      i: number,
-      end: (app: App, cookie: string) => Promise<A>,
-      delayMs = 2000
-    ): Promise<{ readonly cookie: string; readonly ended: A; readonly late: Answer }> => {
-      const cookie = await newSession(app(i), { n: 5 })
-      const sent = performance.now()
-      const increment = call(app(i), "/api/increment", { cookie, json: { key: "n", delayMs } })
-      await call(app(i), "/api/session", { cookie })
-      await sleep(200)
-      const ended = await end(app(i + 1), cookie)
-      const inTime = performance.now() - sent < delayMs
-      const late = await increment
-      return inTime && late.body.value !== 1 // it starts at 1 where it found no session
-        ? { cookie, ended, late }
-        : endDuringIncrement(i, end, delayMs * 2)
-    }
-
-    it("50 logouts during a slow increment stay logouts", { timeout: 60_000 }, async () => {
-      await times(50, async (i) => {
-        const { cookie, ended, late } = await endDuringIncrement(
-          i,
-          (app, cookie) => call(app, "/api/logout", { cookie, method: "POST" })
-        )
-        expect([ended.status, ended.cookie]).toEqual([200, ""])
-        expect([late.status, late.cookie]).toEqual([409, undefined])
-        expect((await call(app(i), "/api/session", { cookie })).body).toEqual({ value: {}, isNew: true })
-      })
-    })
-
-    it("50 logins during a slow increment are not overwritten", { timeout: 60_000 }, async () => {
-      await times(50, async (i) => {
-        const { cookie, ended, late } = await endDuringIncrement(
-          i,
-          (app, cookie) => call(app, "/api/login", { cookie, json: { user: "ada" } })
-        )
-        expect(ended.status).toBe(200)
-        expect([late.status, late.cookie]).toEqual([409, undefined])
-        expect(await valuesOf(app(i), ended.cookie!)).toEqual({ n: 5, user: "ada" })
-        expect(await valuesOf(app(i), cookie)).toEqual({})
-      })
-    })
-
-    it("a login repeated with the old cookie works, without the old data", async () => {
-      const cookie = await newSession(app(0))
-      const first = await call(app(0), "/api/login", { cookie, json: { user: "ada" } })
-      const second = await call(app(1), "/api/login", { cookie, json: { user: "ada" } })
-      expect([first.status, second.status]).toEqual([200, 200])
-      expect(await valuesOf(app(1), first.cookie!)).toEqual({ n: 0, user: "ada" })
-      expect(await valuesOf(app(0), second.cookie!)).toEqual({ user: "ada" })
-    })
-
-    it("of two logins at once, one takes the data along", async () => {
-      await times(10, async () => {
-        const cookie = await newSession(app(0))
-        const logins = await times(2, (i) => call(app(i), "/api/login", { cookie, json: { user: `user ${i}` } }))
-        for (const { cookie, status } of logins) {
-          expect([status, cookie === undefined]).toEqual(status === 200 ? [200, false] : [409, true])
-        }
-        const cookies = logins.flatMap(({ cookie }) => cookie ?? [])
-        const found = await Promise.all([cookie, ...cookies].map((cookie) => valuesOf(app(1), cookie)))
-        expect(found.filter((value) => "n" in value)).toHaveLength(1)
-      })
-    })
-  })
-}
 
 describe("the API", () => {
   let app: App
@@ -420,7 +267,7 @@ describe("the pages", () => {
 describe("the environment", () => {
   it("without any: sessions in ./.sessions that a restart does not end, and a warning", async () => {
     const { directory, remove } = temporaryDirectory()
-    const first = await startApp({}, directory)
+    const first = await startAppFromSource({}, directory)
     const answer = await call(first, "/api/set", { json: { key: "n", value: 1 } })
     await first.stop()
     expect(fs.readdirSync(path.join(directory, ".sessions"))).not.toEqual([])
@@ -473,7 +320,7 @@ describe("the environment", () => {
 
   for (
     const [variable, value, says] of [
-      ["SESSION_STORE", "mysql://u:hunter2@host/db", /SESSION_STORE has to be one of/],
+      ["SESSION_STORE", "oracle://u:hunter2@host/db", /A store's URL begins with one of memory: file: redis:/],
       ["SESSION_STORE", "postgres://u:hunter2@127.0.0.1:1/db", /Failed to connect/],
       ["SESSION_STORE", "file:/dev/null/x", /directory/],
       ["SESSION_IDLE_TIMEOUT", "soon", /SESSION_IDLE_TIMEOUT/],

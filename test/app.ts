@@ -1,18 +1,26 @@
-/**
- * The example app as its users start it: on the built library, in a process of
- * its own, talked to by HTTP.
- */
+/** The example app in processes of its own, talked to by HTTP. */
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
+import * as http from "node:http"
 import { createRequire } from "node:module"
 import * as os from "node:os"
 import * as path from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath, pathToFileURL } from "node:url"
+import type { StoreSpec } from "./app-main.js"
+import { bundle } from "./bundle.js"
 
 const main = fileURLToPath(new URL("../examples/app/main.ts", import.meta.url))
 const library = fileURLToPath(new URL("../dist/index.js", import.meta.url))
-const tsx = pathToFileURL(createRequire(main).resolve("tsx")).href
+
+const bundles = new Map<string, Promise<string>>()
+
+/** Bundled once for each file of tests. */
+const bundled = (entry: string) => {
+  const found = bundles.get(entry) ?? bundle(fileURLToPath(new URL(entry, import.meta.url)))
+  bundles.set(entry, found)
+  return found
+}
 
 export interface App {
   readonly url: string
@@ -22,17 +30,18 @@ export interface App {
   readonly stop: () => Promise<number | null>
 }
 
-/** Runs the app until it ends or says where it listens. */
-const run = (env: Record<string, string>, cwd: string) => {
+/** Runs a program until it ends or has said so many times where it listens. */
+const run = (args: ReadonlyArray<string>, env: Record<string, string>, cwd: string, servers = 1) => {
   const { PATH } = process.env
-  const child = spawn(process.execPath, ["--import", tsx, main], { cwd, env: { PATH, PORT: "0", ...env } })
+  const child = spawn(process.execPath, args, { cwd, env: { PATH, PORT: "0", ...env } })
   let output = ""
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve))
-  const address = new Promise<string | undefined>((resolve) => {
+  const addresses = new Promise<ReadonlyArray<string> | undefined>((resolve) => {
     const read = (chunk: Buffer) => {
       output += chunk
-      const found = /http:\/\/localhost:\d+/.exec(output)
-      if (found) resolve(found[0])
+      const found = output.match(/(\d+ )?on http:\/\/localhost:\d+\n/g) ?? []
+      if (found.length < servers) return
+      resolve(found.sort((a, b) => parseInt(a) - parseInt(b)).map((line) => /http:\S+/.exec(line)![0]))
     }
     child.stdout.on("data", read)
     child.stderr.on("data", read)
@@ -41,28 +50,41 @@ const run = (env: Record<string, string>, cwd: string) => {
   const kill = () => child.kill("SIGKILL")
   process.once("exit", kill)
   void ended.then(() => process.off("exit", kill))
-  return { child, ended, address, output: () => output }
+  return { child, ended, addresses, output: () => output }
+}
+
+const start = async (...options: Parameters<typeof run>): Promise<ReadonlyArray<App>> => {
+  const { addresses, child, ended, output } = run(...options)
+  const urls = await addresses
+  if (urls === undefined) throw new Error(`The example did not start:\n${output()}`)
+  const stop = () => {
+    child.kill("SIGTERM")
+    return ended
+  }
+  return urls.map((url) => ({ url, output, stop }))
 }
 
 /** `cwd`: where `file:./…` is; by default nowhere that matters. */
 export const startApp = async (env: Record<string, string>, cwd = os.tmpdir()): Promise<App> => {
-  if (!fs.existsSync(library)) throw new Error("The library is not built: npm run build")
-  const { address, child, ended, output } = run(env, cwd)
-  const url = await address
-  if (url === undefined) throw new Error(`The example did not start:\n${output()}`)
-  return {
-    url,
-    output,
-    stop: () => {
-      child.kill("SIGTERM")
-      return ended
-    }
-  }
+  const [app] = await start([await bundled("../examples/app/main.ts")], env, cwd)
+  return app!
 }
+
+/** As its users start it: from the source, on the built library. */
+export const startAppFromSource = async (env: Record<string, string>, cwd: string): Promise<App> => {
+  if (!fs.existsSync(library)) throw new Error("The library is not built: npm run build")
+  const tsx = pathToFileURL(createRequire(main).resolve("tsx")).href
+  const [app] = await start(["--import", tsx, main], env, cwd)
+  return app!
+}
+
+/** One process that serves the app over each of these stores. */
+export const startStores = async (stores: ReadonlyArray<StoreSpec>): Promise<ReadonlyArray<App>> =>
+  start([await bundled("./app-main.ts"), JSON.stringify(stores)], {}, os.tmpdir(), stores.length)
 
 /** What an app says that cannot start. */
 export const failToStart = async (env: Record<string, string>) => {
-  const { child, ended, output } = run(env, os.tmpdir())
+  const { child, ended, output } = run([await bundled("../examples/app/main.ts")], env, os.tmpdir())
   const timer = setTimeout(() => child.kill("SIGKILL"), 15_000)
   const code = await ended
   clearTimeout(timer)
@@ -90,29 +112,42 @@ export interface Call {
   readonly headers?: Record<string, string>
 }
 
-export const call = async (
-  app: App,
-  target: string,
-  { cookie, form, headers, json, method }: Call = {}
-): Promise<Answer> => {
-  const body = form ? new URLSearchParams(form) : typeof json === "string" ? json : JSON.stringify(json)
-  const response = await fetch(app.url + target, {
-    method: method ?? (body === undefined ? "GET" : "POST"),
-    headers: {
-      ...(json === undefined ? {} : { "content-type": "application/json" }),
-      ...(cookie === undefined ? {} : { cookie: `id=${cookie}` }),
-      ...headers
-    },
-    redirect: "manual",
-    ...(body === undefined ? {} : { body })
+// Not `fetch`, which costs several times as much: thousands of these run on a few cores.
+// A connection for each: one that the app closes just then would look like a failure.
+const agent = new http.Agent({ keepAlive: false })
+
+export const call = (app: App, target: string, { cookie, form, headers, json, method }: Call = {}): Promise<Answer> => {
+  const body = form ? String(new URLSearchParams(form)) : typeof json === "string" ? json : JSON.stringify(json)
+  const contentType = form ? "application/x-www-form-urlencoded;charset=UTF-8" : "application/json"
+  return new Promise((resolve, reject) => {
+    const request = http.request(app.url + target, {
+      agent,
+      method: method ?? (body === undefined ? "GET" : "POST"),
+      headers: {
+        ...(body === undefined ? {} : { "content-type": contentType, "content-length": Buffer.byteLength(body) }),
+        ...(cookie === undefined ? {} : { cookie: `id=${cookie}` }),
+        ...headers
+      }
+    }, (response) => {
+      const chunks: Array<Buffer> = []
+      response.on("data", (chunk) => chunks.push(chunk))
+      response.on("error", reject)
+      response.on("end", () => resolve(answer(response, Buffer.concat(chunks).toString())))
+    })
+    request.on("error", reject)
+    request.end(body)
   })
-  const text = await response.text()
+}
+
+const answer = ({ rawHeaders, statusCode }: http.IncomingMessage, text: string): Answer => {
+  const headers = new Headers()
+  for (let i = 0; i < rawHeaders.length; i += 2) headers.append(rawHeaders[i]!, rawHeaders[i + 1]!)
   return {
-    status: response.status,
-    headers: response.headers,
+    status: statusCode!,
+    headers,
     text,
-    body: /json/.test(response.headers.get("content-type") ?? "") ? JSON.parse(text) : undefined,
-    cookie: setCookie(response.headers)
+    body: /json/.test(headers.get("content-type") ?? "") ? JSON.parse(text) : undefined,
+    cookie: setCookie(headers)
   }
 }
 

@@ -1,0 +1,33 @@
+/**
+ * TypeScript in one file with all that it needs, the drivers excepted: a
+ * process then starts in a quarter of a second instead of one and a half.
+ */
+import { build } from "esbuild"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+
+/** Bundles a file of this repository, for as long as this process lives. The library is that of `src`. */
+export const bundle = async (entry: string): Promise<string> => {
+  const cache = path.join(root, "node_modules/.cache")
+  fs.mkdirSync(cache, { recursive: true })
+  const outdir = fs.mkdtempSync(path.join(cache, "effect-session-test-"))
+  process.once("exit", () => fs.rmSync(outdir, { recursive: true, force: true }))
+  await build({
+    absWorkingDir: root,
+    entryPoints: { main: entry },
+    outdir,
+    outExtension: { ".js": ".mjs" },
+    bundle: true,
+    splitting: true,
+    platform: "node",
+    format: "esm",
+    tsconfig: path.join(root, "tsconfig.json"),
+    external: ["@aws-sdk/*", "@libsql/client", "ioredis", "mongodb", "mysql2", "pg", "pg-*"],
+    banner: { js: `import { createRequire as from } from "node:module"; const require = from(import.meta.url)` },
+    logLevel: "error"
+  })
+  return path.join(outdir, "main.mjs")
+}
