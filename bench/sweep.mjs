@@ -42,7 +42,7 @@ const fill = (prefix, count, direction) =>
   Effect.flatMap(SqlClient.SqlClient, (sql) =>
     sql.unsafe(
       `INSERT INTO ${name} SELECT ${backend.key(prefix)}, ${backend.data}, 'v',
-        ${Date.now()} + ${direction} * (60000 + (i * 7919) % 3540000) FROM ${backend.numbers(count)}`
+        ${Date.now()} + ${direction} * (60000 + (i % 3540) * 1000) FROM ${backend.numbers(count)}`
     ))
 
 /** One load and one replace of a live session after the other, at a steady rate. Answers their milliseconds. */
@@ -50,6 +50,7 @@ const load = (until) =>
   Effect.gen(function*() {
     const store = yield* SessionStore
     const times = []
+    const pairs = []
     const started = performance.now()
     const pair = (i) =>
       Effect.gen(function*() {
@@ -61,8 +62,9 @@ const load = (until) =>
       })
     for (let i = 0; !until(performance.now() - started); i++) {
       yield* Effect.sleep(Math.max(0, started + i * (2000 / rate) - performance.now()))
-      yield* Effect.fork(Effect.tapErrorCause(pair(i), Effect.logError))
+      pairs.push(yield* Effect.fork(pair(i)))
     }
+    yield* Fiber.joinAll(pairs)
     return times.sort((a, b) => a - b)
   })
 

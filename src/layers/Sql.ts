@@ -72,7 +72,7 @@ import type { Entry, Stored } from "../SessionStore.js"
 import { SessionScan, SessionStore, SessionStoreError, SessionSweeper, Version } from "../SessionStore.js"
 import type { Row } from "../sql/dialects.js"
 import { bytesOf, type DialectName, dialects, integerOf, textOf } from "../sql/dialects.js"
-import { makeRun } from "../sql/run.js"
+import { makeRun, pause } from "../sql/run.js"
 import { misconfigured, prepareTable, printDdl, tableOf } from "../sql/table.js"
 
 /**
@@ -237,11 +237,18 @@ export const make = Effect.fnUntraced(function*(
       atNow((now) => write("remove", changed(sql`DELETE FROM ${table} ${live(id, now, expected)}`)))
   })
 
-  const sweep: Effect.Effect<number, SessionStoreError> = atNow((now) =>
-    write("sweep", dialect.sweep(sql, table, now), patience)
-  ).pipe(
-    Effect.flatMap(({ more, swept }) => more ? Effect.map(sweep, (others) => swept + others) : Effect.succeed(swept))
-  )
+  /** Rests between batches for twice as long as one took: requests come first. */
+  const sweep: Effect.Effect<number, SessionStoreError> = atNow((now) => {
+    const started = performance.now()
+    const rest = Effect.suspend(() => pause(2 * (performance.now() - started)))
+    return Effect.flatMap(
+      write("sweep", dialect.sweep(sql, table, now), patience),
+      ({ more, swept }) =>
+        more
+          ? Effect.map(Effect.zipRight(rest, sweep), (others) => swept + others)
+          : Effect.succeed(swept)
+    )
+  })
 
   /** The page of live rows after a key. */
   const page = (after: string | undefined) =>

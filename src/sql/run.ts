@@ -103,13 +103,16 @@ const repeatUndone = <A>(
     statement,
     (error) =>
       attempt < dialect.repeats && dialect.isUndone(error)
-        ? Effect.zipRight(pause(Math.min(2 ** attempt - 1, 50)), repeatUndone(dialect, statement, attempt + 1))
+        ? Effect.zipRight(
+          pause(Math.random() * Math.min(2 ** attempt - 1, 50)),
+          repeatUndone(dialect, statement, attempt + 1)
+        )
         : Effect.fail(error)
   )
 
-/** Up to `most` milliseconds, by chance. */
-const pause = (most: number): Effect.Effect<void> =>
+/** Milliseconds of real time. */
+export const pause = (millis: number): Effect.Effect<void> =>
   Effect.async((resume) => {
-    const timer = setTimeout(() => resume(Effect.void), Math.random() * most)
+    const timer = setTimeout(() => resume(Effect.void), millis)
     return Effect.sync(() => clearTimeout(timer))
   })
