@@ -36,13 +36,15 @@ const isTitle = (node) =>
 
 /** The titles with ids in a source file. */
 const titlesIn = (file) => {
+  const text = fs.readFileSync(path.join(root, file), "utf8")
+  if (idsIn(text).length === 0) return []
   const titles = []
   const visit = (node) => {
     const title = textOf(node)
     if (idsIn(title).length > 0 && isTitle(node)) titles.push({ file, title })
     ts.forEachChild(node, visit)
   }
-  visit(ts.createSourceFile(file, fs.readFileSync(path.join(root, file), "utf8"), ts.ScriptTarget.Latest, true))
+  visit(ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true))
   return titles
 }
 
