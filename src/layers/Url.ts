@@ -16,6 +16,7 @@
  * | `redis://[user:password@]host[:port][/database]`, `rediss://…` for TLS | `ioredis` | `prefix`, `timeout`, and those of `layers/Redis` |
  * | `redis+cluster://[user:password@]host[:port],…` | `ioredis` | the same |
  * | `redis+sentinel://[user:password@]host[:port],…/master[/database]` | `ioredis` | the same |
+ * | `rediss+cluster://…`, `rediss+sentinel://…` for TLS | `ioredis` | the same |
  * | `memcached://host[:port],…` | | `prefix`, `timeout` |
  * | `mongodb://[user:password@]host[:port],…[/database]`, `mongodb+srv://…` | `mongodb` | `collection`, `timeout`, and the driver's own |
  * | `dynamodb://[key:secret@]region/table` | `@aws-sdk/client-dynamodb` | `endpoint`, `createTable`, `timeout` |
@@ -387,19 +388,18 @@ const sqlite = (form: string): Scheme => ({
       const { parameters, path, scheme } = address
       if (path === "") return yield* misspelt(scheme, "The file is missing.")
       const { LibsqlClient } = yield* load("@effect/sql-libsql", scheme, () => import("@effect/sql-libsql"))
+      if (path !== ":memory:") {
+        const url = `file:${path.split("/").map(encodeURIComponent).join("/")}`
+        return yield* openSql(address, "SQLite", () => LibsqlClient.layer({ url }))
+      }
       const Sql = yield* load("@effect/sql", scheme, () => import("./Sql.js"))
-      const inMemory = path === ":memory:"
-      const url = inMemory ? path : `file:${path.split("/").map(encodeURIComponent).join("/")}`
-      // In memory libsql would forget a table that a transaction made. In a file readers wait for no writer by the
-      // WAL, which stays; another process may be at it.
-      const statements = inMemory
-        ? Either.getOrElse(Sql.ddl("sqlite", { table: parameters.get("table") }), () => "").split(/;\n/)
-        : ["PRAGMA journal_mode = WAL"]
-      const prepare = (sql: SqlClient.SqlClient) =>
-        Effect.ignore(Effect.forEach(statements.filter(Boolean), (statement) => sql.unsafe(statement)))
+      const ddl = Either.getOrElse(Sql.ddl("sqlite", { table: parameters.get("table") }), () => "")
+      // In memory libsql forgets a table that was made in a transaction, so it is made before.
       return yield* openSql(address, "SQLite", () =>
-        Layer.tap(LibsqlClient.layer({ url }), (context) =>
-          prepare(Context.get(context, LibsqlClient.LibsqlClient))))
+        Layer.tap(LibsqlClient.layer({ url: path }), (context) => {
+          const sql = Context.get(context, LibsqlClient.LibsqlClient)
+          return Effect.forEach(ddl.split(/;\n/).filter(Boolean), (statement) => sql.unsafe(statement))
+        }))
     })
 })
 
@@ -481,7 +481,9 @@ const schemes: { readonly [name: string]: Scheme } = {
   "redis:": redis("redis://[user:password@]host[:port][/database]"),
   "rediss:": redis("rediss://[user:password@]host[:port][/database]"),
   "redis+cluster:": redis("redis+cluster://[user:password@]host[:port],…"),
+  "rediss+cluster:": redis("rediss+cluster://[user:password@]host[:port],…"),
   "redis+sentinel:": redis("redis+sentinel://[user:password@]host[:port],…/master[/database]"),
+  "rediss+sentinel:": redis("rediss+sentinel://[user:password@]host[:port],…/master[/database]"),
   "memcached:": memcached,
   "mongodb:": mongodb("mongodb://[user:password@]host[:port],…[/database]"),
   "mongodb+srv:": mongodb("mongodb+srv://[user:password@]host[/database]"),
