@@ -6,15 +6,19 @@ import { build } from "esbuild"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
+import { afterAll } from "vitest"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
-/** Bundles a file of this repository, for as long as this process lives. The library is that of `src`. */
+const folders: Array<string> = []
+afterAll(() => folders.forEach((folder) => fs.rmSync(folder, { recursive: true, force: true })))
+
+/** Bundles a file of this repository for as long as a file of tests runs. The library is that of `src`. */
 export const bundle = async (entry: string): Promise<string> => {
   const cache = path.join(root, "node_modules/.cache")
   fs.mkdirSync(cache, { recursive: true })
   const outdir = fs.mkdtempSync(path.join(cache, "effect-session-test-"))
-  process.once("exit", () => fs.rmSync(outdir, { recursive: true, force: true }))
+  folders.push(outdir)
   await build({
     absWorkingDir: root,
     entryPoints: { main: entry },
