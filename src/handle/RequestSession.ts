@@ -33,8 +33,8 @@ export interface Settings<A> {
   readonly absoluteTimeout: number
   readonly persistent: boolean
   readonly onCorrupt: "anonymous" | "fail"
-  /** The line of commits that went stale too often, by key. */
-  readonly turns: KeyedTurns
+  /** The line of commits that went stale, by key; each leaves what it has stored to the next. */
+  readonly turns: KeyedTurns<Stored>
 }
 
 /** What the response has to do about the cookie. */
@@ -90,7 +90,6 @@ interface Work<A> {
 
 const maxRetries = 31
 const maxMillis = 5000
-const staleBeforeQueue = 4
 const maxInserts = 2
 
 /**
@@ -412,7 +411,7 @@ export class RequestSession<A> {
       return Either.left(decoded.left)
     }
     const record = decoded.right
-    if (stored.expiresAt <= now || record.absoluteDeadline <= now) {
+    if (!(stored.expiresAt > now && record.absoluteDeadline > now)) { // NaN is no deadline either
       return Either.right(missing)
     }
     switch (Verdict.judge(record, this.id!.proof, now)) {
@@ -520,7 +519,9 @@ export class RequestSession<A> {
         inserts: 0,
         uncertain: undefined
       }
-      return this.attempt(work, now)
+      return this.status === "current" && this.settings.turns.has(this.id!.key)
+        ? this.queue(work) // what it has loaded is stale already
+        : this.attempt(work, now)
     })
   }
 
@@ -559,7 +560,10 @@ export class RequestSession<A> {
       return this.step(store.insert(id.key, data, expiresAt), {
         onSuccess: (version) => {
           if (version._tag === "None") {
-            return this.insert(work, now) // the key is taken, in 2^128: another id
+            // the key is taken, in 2^128: another id; a store that takes none is asked no more
+            return ++work.retries > maxRetries
+              ? Effect.fail(SessionError.conflict("Conflict"))
+              : this.insert(work, now)
           }
           this.stored(work, draft, id, record, { data, version: version.value, expiresAt })
           return undefined
@@ -640,7 +644,7 @@ export class RequestSession<A> {
     return Effect.flatMap(Effect.uninterruptible(Effect.match(write, next)), (rest) => rest ?? Effect.void)
   }
 
-  /** After a stale or failed write: the first time at once, later jittered, then in line. */
+  /** After a stale or failed write: in line, the first time at once, later jittered. */
   private retry(work: Work<A>): Result<void> {
     return Effect.clockWith((clock) => {
       work.retries++
@@ -648,16 +652,33 @@ export class RequestSession<A> {
       if (work.exhausted && work.uncertain === undefined) {
         return this.fail(work, SessionError.conflict("Conflict"))
       }
-      if (work.queued) {
-        return Effect.zipRight(pause(work.retries - staleBeforeQueue), this.refresh(work))
+      return work.queued ? Effect.zipRight(pause(work.retries), this.refresh(work)) : this.queue(work)
+    })
+  }
+
+  private queue(work: Work<A>): Result<void> {
+    const { key } = this.id!
+    work.queued = true
+    return this.settings.turns.run(key, this.inTurn(work, key))
+  }
+
+  /** Goes on from what the one before has stored; when that is not enough to go on from, it loads. */
+  private inTurn(work: Work<A>, key: string): Result<void> {
+    return Effect.clockWith((clock) => {
+      const now = clock.unsafeCurrentTimeMillis()
+      const left = this.settings.turns.left(key)
+      if (left === undefined || work.uncertain !== undefined) {
+        return work.uncertain === undefined && now - work.startedAt > maxMillis
+          ? this.fail(work, SessionError.conflict("Conflict"))
+          : this.refresh(work)
       }
-      const { turns } = this.settings
-      const key = this.id!.key
-      if (work.retries <= staleBeforeQueue && !turns.has(key)) {
-        return Effect.zipRight(pause(work.retries), this.refresh(work))
+      const found = this.judge(Option.some(left), now)
+      if (found._tag === "Left" || found.right._tag !== "Current") {
+        return this.refresh(work)
       }
-      work.queued = true
-      return turns.run(key, this.refresh(work))
+      work.base = found.right.base
+      work.draft = undefined
+      return this.replace(work, now)
     })
   }
 
@@ -738,6 +759,9 @@ export class RequestSession<A> {
    * applied, nobody knows, and the handle is spent.
    */
   private fail(work: Work<A>, error: Failure): Result<never> {
+    if (work.queued) {
+      this.settings.turns.leave(this.id!.key, undefined) // who waits longer than a commit may take asks no more
+    }
     return Effect.fail(work.uncertain === undefined ? error : this.spent!)
   }
 
@@ -747,6 +771,7 @@ export class RequestSession<A> {
     this.status = "current"
     this.base = { stored, record, value: draft.value, extras: draft.extras }
     this.origin = this.base
+    this.settings.turns.leave(id.key, stored)
     this.committed(work, draft)
   }
 

@@ -80,21 +80,33 @@ const untilGiven = (waiter: Waiter): Effect.Effect<void> =>
   })
 
 /**
- * A line per key; nothing is kept for a key that nobody uses.
+ * A line per key, in which one may leave something for the next; nothing is
+ * kept for a key that nobody uses.
  */
-export class KeyedTurns {
-  private readonly turns = new Map<string, { readonly turn: Turn; users: number }>()
+export class KeyedTurns<Left = never> {
+  private readonly turns = new Map<string, { readonly turn: Turn; users: number; left: Left | undefined }>()
 
   /** Whether anybody has, or waits for, the turn of `key`. */
   has(key: string): boolean {
     return this.turns.has(key)
   }
 
+  /** What was left to the line of `key` last. */
+  left(key: string): Left | undefined {
+    return this.turns.get(key)?.left
+  }
+
+  /** Leaves something to the line of `key`, if there is one. */
+  leave(key: string, left: Left | undefined): void {
+    const entry = this.turns.get(key)
+    if (entry !== undefined) entry.left = left
+  }
+
   /** Runs `effect` when the turn of `key` has come. */
   run<A, E, R>(key: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.acquireUseRelease(
       Effect.sync(() => {
-        const entry = this.turns.get(key) ?? { turn: new Turn(), users: 0 }
+        const entry = this.turns.get(key) ?? { turn: new Turn(), users: 0, left: undefined }
         this.turns.set(key, entry)
         entry.users++
         return entry
