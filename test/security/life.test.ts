@@ -128,6 +128,29 @@ describe("beginning", () => {
       expect(new Set(refused).size).toBe(4)
       expect(yield* count).toBe(1)
     }))
+
+  it.scoped("REG-E8: a store that takes no insert is asked a bounded number of times, then it is a conflict without a cookie", () =>
+    Effect.gen(function*() {
+      const { node, probe } = yield* makeWorld
+      const send = yield* node()
+      let asked = 0
+      Object.assign(probe.store, { insert: () => Effect.sync(() => (asked++, Option.none())) })
+      const answer = yield* send("/write")
+      expect([answer.status, answer.cookie]).toEqual([409, undefined])
+      expect(asked).toBe(32)
+    }))
+
+  it.scoped("OW-16: a record whose deadline is no number is no session", () =>
+    Effect.gen(function*() {
+      const { issue, node, probe } = yield* makeWorld
+      const send = yield* node()
+      const cookie = yield* issue({ n: 5 })
+      const { load } = probe.store
+      Object.assign(probe.store, {
+        load: (key: string) => Effect.map(load(key), Option.map((stored) => ({ ...stored, expiresAt: NaN })))
+      })
+      expect((yield* send("/read", cookie)).body).not.toBe("5")
+    }))
 })
 
 describe("login", () => {
