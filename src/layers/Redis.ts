@@ -7,7 +7,6 @@
  *
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -375,7 +374,7 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
     expiresAt = 0,
     ...record: ReadonlyArray<string | Buffer>
   ) => {
-    const send = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const send = atNow((now) => {
       const args = [String(now), expected, String(expiresAt), String(ttl(expiresAt, now)), ...record]
       const waits = wait?.writes === "all" || (wait && operation === "remove")
       return waits
@@ -403,12 +402,7 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
     })
 
   const store = SessionStore.of({
-    load: (key) =>
-      Effect.zipWith(
-        settled("load", key, Effect.flatMap(attempt("load", () => client.hgetallBuffer(prefix + key)), parse)),
-        Clock.currentTimeMillis,
-        (stored, now) => Option.filter(stored, ({ expiresAt }) => expiresAt > now)
-      ),
+    load: (key) => settled("load", key, liveOf(attempt("load", () => client.hgetallBuffer(prefix + key)))),
     insert: (key, data, expiresAt) => write("insert", insert, key, "", data, expiresAt),
     replace: (key, expected, data, expiresAt) => write("replace", replace, key, expected, data, expiresAt),
     touch: (key, { version }, expiresAt) => run("touch", touch, key, version, expiresAt),
@@ -417,23 +411,18 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
 
   /** None for what is not a session, which is nobody's business here. */
   const entry = (key: string): Effect.Effect<Option.Option<Entry>, SessionStoreError> =>
-    attempt("scan", () => client.hgetallBuffer(key)).pipe(
-      Effect.flatMap(parse),
+    liveOf(attempt("scan", () => client.hgetallBuffer(key))).pipe(
       Effect.map(Option.map(({ data, expiresAt }) => ({ key: key.slice(prefix.length), data, expiresAt }))),
       Effect.catchIf(({ reason }) => reason === "Corrupt", () => Effect.succeedNone)
     )
 
   /** Sent together: ioredis pipelines them. */
-  const liveOf = (keys: ReadonlyArray<string>) =>
-    Effect.zipWith(
-      Effect.forEach(keys, entry, { concurrency: "unbounded" }),
-      Clock.currentTimeMillis,
-      (entries, now) => entries.flatMap(Option.toArray).filter(({ expiresAt }) => expiresAt > now)
-    )
+  const entriesAt = (keys: ReadonlyArray<string>) =>
+    Effect.map(Effect.forEach(keys, entry, { concurrency: "unbounded" }), (entries) => entries.flatMap(Option.toArray))
 
   const scan = SessionScan.of({
     entries: scanKeys(client, prefix, (send) => attempt("scan", send)).pipe(
-      Stream.mapEffect(liveOf),
+      Stream.mapEffect(entriesAt),
       Stream.mapConcat((entries) => entries)
     )
   })
@@ -451,14 +440,16 @@ const attempts = (client: Client, millis: number, connection: Connection | undef
     return new SessionStoreError({ reason: reasonOf(cause), operation, cause: withoutData(cause) })
   }
   if (!isCluster(client)) {
+    // What has not left goes when the connection is back; so far that is a matter of an error only.
+    const sendLater = async <A>(error: Error, send: () => Promise<A>) => {
+      if (!isUnsent(error) || !(await connection?.isBack(millis / 2))) throw error
+      return send()
+    }
     return <A>(operation: Operation, send: () => Promise<A>) =>
-      Effect.tryPromise({
-        try: () =>
-          send().catch(async (error) => {
-            if (!isUnsent(error) || !(await connection?.isBack(millis / 2))) throw error
-            return send()
-          }),
-        catch: failed(operation)
+      Effect.async<A, SessionStoreError>((resume) => {
+        const done = (reply: A) => resume(Effect.succeed(reply))
+        send().then(done, (error) =>
+          sendLater(error, send).then(done, (error) => resume(Effect.fail(failed(operation)(error)))))
       })
   }
   return <A>(operation: Operation, send: () => Promise<A>) =>
@@ -475,16 +466,27 @@ const ttl = (expiresAt: number, now: number) => Math.max(1, Math.ceil(expiresAt 
 /** ioredis would send a plain `Uint8Array` as the text "1,2,3". */
 const asBuffer = (data: Uint8Array) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)
 
-const parse = (
-  fields: Partial<Record<string, Buffer>>
-): Effect.Effect<Option.Option<Stored>, SessionStoreError> => {
+const atNow = <A, E>(f: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.clockWith((clock) => f(clock.unsafeCurrentTimeMillis()))
+
+type Fields = Partial<Record<string, Buffer>>
+
+/** What `HGETALL` found, when it has not expired by the time of the answer. */
+const liveOf = (
+  found: Effect.Effect<Fields, SessionStoreError>
+): Effect.Effect<Option.Option<Stored>, SessionStoreError> =>
+  Effect.flatMap(found, (fields) => atNow((now) => parse(fields, now)))
+
+const parse = (fields: Fields, now: number): Effect.Effect<Option.Option<Stored>, SessionStoreError> => {
   if (Object.keys(fields).length === 0) return Effect.succeedNone
   const { data, version } = fields
   const expiresAt = Number(fields.expiresAt)
   if (data === undefined || version === undefined || Number.isNaN(expiresAt)) {
     return new SessionStoreError({ reason: "Corrupt", operation: "load" })
   }
-  return Effect.succeedSome({ data, version: Version(version.toString()), expiresAt })
+  return expiresAt > now
+    ? Effect.succeedSome({ data, version: Version(version.toString()), expiresAt })
+    : Effect.succeedNone
 }
 
 /** There was no connection: nothing has left. */
