@@ -65,7 +65,9 @@ const sqlBackend = (available, client) => ({
     return Layer.provideMerge(Sql.layer({ table: name }), client(name))
   },
   fill: (size, count) => insertRows(`${own}_${size}`)(count),
-  clear: (size) => Effect.flatMap(SqlClient.SqlClient, (sql) => sql`DROP TABLE ${sql(`${own}_${size}`)}`)
+  clear: (size) =>
+    Effect.flatMap(SqlClient.SqlClient, (sql) =>
+      Effect.forEach(["", "_migrations"], (end) => sql`DROP TABLE IF EXISTS ${sql(`${own}_${size}${end}`)}`))
 })
 
 const backends = {

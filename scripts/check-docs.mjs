@@ -1,5 +1,6 @@
 // Compiles every ```ts block of the README, of docs/ and of the docstrings as a
-// file of its own. A block marked ```ts no-check is left out.
+// file of its own. A block marked ```ts no-check is left out. And looks for
+// every test that docs/backends.md names.
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -49,6 +50,15 @@ fs.writeFileSync(
     include: ["*.ts"]
   })
 )
+const tests = filesUnder("test").filter((file) => file.endsWith(".ts"))
+  .map((file) => fs.readFileSync(path.join(root, file), "utf8")).join("\n")
+const promises = fs.readFileSync(path.join(root, "docs/backends.md"), "utf8").split("## Where")[1]
+const missing = [...promises.matchAll(/^\|[^|]*\|[^|]*\|(.*)\|$/gm)]
+  .flatMap(([, names]) => [...names.matchAll(/`([^`]+)`/g)].map(([, name]) => name))
+  .filter((name) => !tests.includes(name))
+for (const name of missing) console.error(`docs/backends.md: there is no test named "${name}"`)
+if (missing.length > 0) process.exit(1)
+
 const { status } = spawnSync(process.execPath, [path.join(root, "node_modules/typescript/bin/tsc"), "-p", out], {
   stdio: "inherit"
 })

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** Runs a command with REDIS_URL and DATABASE_URL set: `node scripts/with-servers.mjs CMD…`. */
+/** Runs a command with REDIS_URL, DATABASE_URL, … set: `node scripts/with-servers.mjs CMD…`. */
 import { spawn } from "node:child_process"
 import { environment, startAll } from "./servers.mjs"
 

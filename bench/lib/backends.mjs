@@ -238,7 +238,7 @@ export const backends = {
           run: async (text, values) => (await pool.query(text, values)).rowCount === 1
         }, dollar),
         close: async () => {
-          await pool.query(`DROP TABLE ${own}_raw, ${own}`)
+          await pool.query(`DROP TABLE IF EXISTS ${own}_raw, ${own}, ${own}_migrations`)
           await pool.end()
         }
       }
@@ -269,7 +269,7 @@ export const backends = {
           run: async (text, values) => (await pool.execute(text, values))[0].affectedRows === 1
         }, question),
         close: async () => {
-          await pool.query(`DROP TABLE ${own}_raw, ${own}`)
+          await pool.query(`DROP TABLE IF EXISTS ${own}_raw, ${own}, ${own}_migrations`)
           await pool.end()
         }
       }
