@@ -88,6 +88,7 @@ export const fold = <A>(
     }
     return Either.right(draft)
   } catch (cause) {
+    // guard: an updater that throws is a failure
     return Either.left(failure("Updater", cause))
   }
 }
@@ -99,6 +100,7 @@ export const apply = <A>(payload: Payload<A>, draft: Draft<A>, entry: Entry<A>):
       draft.value = entry.f(draft.value)
       return
     case "Set":
+      // guard: a moved key is not set
       if (draft.guards?.get(entry.key)?.moved) {
         return conflict("Conflict")
       }

@@ -203,6 +203,7 @@ export class RequestSession<A> {
       if (this.status === "new") {
         return Effect.void
       }
+      // guard: no new id after the head
       return this.finished ? Effect.fail(SessionError.failure("HeadersSent")) : this.record({ _tag: "Regenerate" })
     })
   }
@@ -238,9 +239,11 @@ export class RequestSession<A> {
         switch (this.status) {
           case "current":
             return this.remove(this.base!, 0, 0)
+          // guard: a logout under a retired id is Gone
           case "ended":
             return Effect.fail(SessionError.conflict("Gone"))
           case "gone":
+            // guard: a logout that was overtaken is Gone
             return this.superseded ? Effect.fail(SessionError.conflict("Gone")) : this.emptied
           case "new": // what is not there, or not ours, needs no removal
             return this.emptied
@@ -291,6 +294,7 @@ export class RequestSession<A> {
   /** Forgets what was recorded: the handler died or was interrupted, or its commit failed. */
   discard(): void {
     this.finished = true
+    // guard: what died is not written
     this.entries = this.entries.filter((entry) => !Log.isWrite(entry))
     if (this.loaded) {
       this.rebase()
@@ -344,6 +348,7 @@ export class RequestSession<A> {
   }
 
   private cannotLoad(id: SessionId, error: Failure): Result<void> {
+    // guard: unavailable is not missing
     return error.reason === "Corrupt" && this.settings.onCorrupt === "anonymous"
       ? Effect.zipRight(reportCorrupt(id, error), Effect.sync(() => this.begin()))
       : Effect.fail(error)
@@ -388,6 +393,7 @@ export class RequestSession<A> {
   private vanish(found: Found<A>): void {
     this.status = "gone"
     this.superseded = found._tag !== "Missing"
+    // guard: what vanished sends no cookie
     this.cookie = keep
     this.id = undefined
     this.reset()
@@ -411,6 +417,7 @@ export class RequestSession<A> {
       return Either.left(decoded.left)
     }
     const record = decoded.right
+    // guard: a store's word on deadlines is checked
     if (!(stored.expiresAt > now && record.absoluteDeadline > now)) { // NaN is no deadline either
       return Either.right(missing)
     }
@@ -459,6 +466,7 @@ export class RequestSession<A> {
 
   /** `value` is what the entry makes of the draft, when that is known already. */
   private record(entry: Log.Entry<A>, value?: A): Result<void> {
+    // guard: an unknown outcome spends the handle
     if (this.spent !== undefined && this.turn?.isFree !== false) {
       return Effect.fail(this.spent)
     }
@@ -530,6 +538,7 @@ export class RequestSession<A> {
       return this.replace(work, now)
     }
     const regenerates = work.entries.some((entry) => entry._tag === "Regenerate")
+    // guard: what is gone is written by nobody
     return this.status === "new" || (this.status === "ended" && regenerates)
       ? this.insert(work, now)
       : Effect.fail(SessionError.conflict("Gone"))
@@ -546,9 +555,11 @@ export class RequestSession<A> {
       this.committed(work, draft)
       return Effect.void
     }
+    // guard: no cookie after the head
     if (this.finished) {
       return Effect.fail(SessionError.failure("HeadersSent"))
     }
+    // guard: an insert without an answer takes another id
     return Effect.flatMap(format.make, (id) => {
       const record = this.recordOf(draft, undefined, id, work.token, now)
       const encoded = this.encode(draft, record, Option.none())
@@ -571,6 +582,7 @@ export class RequestSession<A> {
         // the id of an insert without an answer is never given away: whatever
         // the network does with it, nobody can open that record
         onFailure: (error) =>
+          // guard: inserts are bounded
           mayBeApplied(error) && ++work.inserts < maxInserts
             ? Effect.clockWith((clock) => this.insert(work, clock.unsafeCurrentTimeMillis()))
             : Effect.fail(SessionError.fromStore(error))
@@ -619,6 +631,7 @@ export class RequestSession<A> {
     const expiresAt = Verdict.deadline(record, now)
     return this.step(this.settings.store.replace(id.key, base.stored.version, data, expiresAt), {
       onSuccess: (version) => {
+        // guard: a write is conditional
         if (version._tag === "None") {
           return this.retry(work)
         }
@@ -648,8 +661,10 @@ export class RequestSession<A> {
   private retry(work: Work<A>): Result<void> {
     return Effect.clockWith((clock) => {
       work.retries++
+      // guard: retries are bounded
       work.exhausted = work.retries > maxRetries || clock.unsafeCurrentTimeMillis() - work.startedAt > maxMillis
-      if (work.exhausted && work.uncertain === undefined) {
+      // a cookie that is due needs another look: its id may have died meanwhile
+      if (work.exhausted && work.uncertain === undefined && this.cookie._tag !== "Set") {
         return this.fail(work, SessionError.conflict("Conflict"))
       }
       return work.queued ? Effect.zipRight(pause(work.retries), this.refresh(work)) : this.queue(work)
@@ -689,6 +704,7 @@ export class RequestSession<A> {
       onFailure: (error) => this.fail(work, SessionError.fromStore(error)),
       onSuccess: (stored) => {
         if (stored._tag === "None") {
+          // guard: missing at the commit is gone
           return this.gone(missing)
         }
         const record = format.decode(stored.value.data)
@@ -698,10 +714,12 @@ export class RequestSession<A> {
   }
 
   private resolve(work: Work<A>, stored: Stored, record: SessionRecord): Result<void> {
+    // guard: a commit knows its token
     if (record.tokens.some((token) => equalBytes(token, work.token))) {
       return this.foundDone(work, stored, record)
     }
     const uncertain = work.uncertain
+    // guard: too far to tell is unknown
     if (uncertain !== undefined && record.seq - uncertain.base.record.seq > ringSizes.tokens) {
       return this.fail(work, SessionError.conflict("Conflict")) // too far to tell
     }
@@ -709,17 +727,18 @@ export class RequestSession<A> {
       work.uncertain = undefined // it can no longer be applied
       this.spent = undefined
     }
-    if (work.exhausted) {
-      return this.fail(work, SessionError.conflict("Conflict"))
-    }
     return Effect.clockWith((clock) => {
       const now = clock.unsafeCurrentTimeMillis()
       const found = this.judge(Option.some(stored), now)
       if (found._tag === "Left") {
         return this.fail(work, found.left)
       }
+      // guard: the verdict falls again at each attempt
       if (found.right._tag !== "Current") {
         return this.gone(found.right)
+      }
+      if (work.exhausted) {
+        return this.fail(work, SessionError.conflict("Conflict"))
       }
       work.base = found.right.base
       work.draft = undefined
@@ -870,6 +889,7 @@ export class RequestSession<A> {
 
   /** Removes the record under its version; after three stale answers, each verified, without. */
   private remove(base: Base<A>, stale: number, failures: number): Result<void> {
+    // guard: a removal is conditional, three times
     const expected = stale < 3 ? base.stored.version : undefined
     return this.step(this.settings.store.remove(this.id!.key, expected), {
       onSuccess: (removed) => {
@@ -909,6 +929,7 @@ export class RequestSession<A> {
 
   /** New and empty, as after a logout: a later write makes a new session. */
   private empty(): void {
+    // guard: a logout clears the cookie
     if (this.presented !== undefined || this.cookie._tag === "Set") {
       this.cookie = clear
     }
@@ -942,6 +963,7 @@ const endedOf = (previous: SessionRecord | undefined, regenerates: boolean, now:
   }
   const alive = previous.ended.filter((ended) => ended.until > now)
   return regenerates
+    // guard: retired proofs are remembered
     ? [{ proof: previous.proof, until: now + Verdict.endedFor }, ...alive].slice(0, ringSizes.ended)
     : alive
 }

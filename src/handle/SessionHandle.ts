@@ -103,6 +103,7 @@ const maxTimeout = 10 * 365 * 24 * 60 * 60 * 1000
 /** Checks a lifetime, in milliseconds. Throws a `SessionConfigError`. */
 export const timeout = (option: string, input: Duration.DurationInput): number => {
   const millis = Math.round(Duration.toMillis(input))
+  // guard: lifetimes have bounds
   if (millis >= 1 && millis <= maxTimeout) {
     return millis
   }

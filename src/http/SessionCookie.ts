@@ -66,25 +66,31 @@ export const make = (options: Options = {}): Either.Either<SessionCookie, Sessio
   const wrong = (option: keyof Options, message: string) =>
     Either.left(new SessionConfigError({ option: `cookie.${option}`, message: `cookie.${option} ${message}` }))
 
+  // guard: the name is a token
   if (!token.test(name) || name.length > 256) {
     return wrong("name", "is not a cookie name: use letters, digits and !#$%&'*+-.^_`|~, at most 256")
   }
+  // guard: the domain is a host
   if (domain !== undefined && !hostName.test(domain)) {
     return wrong("domain", "is not a host name: write it like \"example.com\", without a leading dot or a port")
   }
+  // guard: the path is one
   if (!pathChars.test(path) || path.length > maxAttribute) {
     return wrong("path", "has to start with / and to hold visible ASCII other than ; only")
   }
   if (!["lax", "strict", "none"].includes(sameSite)) {
     return wrong("sameSite", "has to be \"lax\", \"strict\" or \"none\"")
   }
+  // guard: none needs secure
   if (!secure && sameSite === "none") {
     return wrong("sameSite", "\"none\" is refused by browsers without cookie.secure: use \"lax\"")
   }
+  // guard: partitioned needs secure
   if (!secure && partitioned) {
     return wrong("partitioned", "is refused by browsers without cookie.secure: leave it out")
   }
   if (name.startsWith("__Host-")) {
+    // guard: __Host- keeps its promise
     if (!secure || !hostOnly) {
       return wrong(
         "name",
@@ -92,9 +98,11 @@ export const make = (options: Options = {}): Either.Either<SessionCookie, Sessio
       )
     }
   } else if (name.startsWith("__Secure-") || name.startsWith("__Http-")) {
+    // guard: __Secure- keeps its promise
     if (!secure) {
       return wrong("name", "has a prefix that browsers refuse without cookie.secure: leave the prefix out")
     }
+    // guard: no look-alikes
   } else if (almostPrefix.test(name)) {
     return wrong(
       "name",
@@ -140,8 +148,10 @@ export const read = (name: string, header: string | undefined): Presented => {
     while (header.charCodeAt(start) === 0x20 && start < end) {
       start++
     }
+    // guard: the name is the whole name
     if (header.startsWith(name, start) && header.charCodeAt(start + name.length) === 0x3d) {
       if (found !== undefined) {
+        // guard: duplicates are nobody's
         return duplicate
       }
       found = header.slice(start + name.length + 1, end)

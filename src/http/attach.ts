@@ -156,8 +156,10 @@ const deadResponses: ReadonlySet<Response> = new Set(
 const respond = <H>(attached: Attached<H>, response: Response): Effect.Effect<Response> => {
   const { manager, opened, outcome } = attached
   const used = opened.isUsed()
+  // guard: a defect drops the log
   if (!used || outcome === "died") {
     opened.discard()
+    // guard: an unused session leaves no trace
     return used ? decorate(manager.cookie, opened.cookie, response) : Effect.succeed(response)
   }
   const finished = Effect.matchCauseEffect(opened.finish, {
@@ -176,6 +178,7 @@ const failed = (cause: Cause.Cause<SessionError>, response: Response): Effect.Ef
   const answer = error._tag === "Some" ? toResponse(error.value) : HttpServerResponse.empty({ status: 500 })
   const headers: Record<string, string> = {}
   for (const [name, value] of Object.entries(response.headers)) {
+    // guard: a failed commit keeps no description of the body
     if (!name.startsWith("content-") && name !== "etag" && name !== "cache-control") {
       headers[name] = value
     }
@@ -198,11 +201,14 @@ const decorate = (
   if (change._tag === "Keep") {
     return Effect.succeed(varied)
   }
+  // guard: no cache stores a cookie
   const uncached = HttpServerResponse.setHeader(varied, "cache-control", "no-store")
   return Effect.clockWith((clock) => {
     const value = change._tag === "Set" ? Redacted.value(change.value) : ""
     const setCookie = Cookies.unsafeMakeCookie(cookie.name, value, {
+      // guard: no script reads the cookie
       httpOnly: true,
+      // guard: the cookie's attributes are the options'
       secure: cookie.secure,
       sameSite: cookie.sameSite,
       path: cookie.path,
@@ -223,6 +229,7 @@ const maxAgeSeconds = 400 * 24 * 60 * 60
 
 const lifetimeOf = (change: CookieChange, now: number) => {
   if (change._tag === "Clear") {
+    // guard: cleared at once
     return { maxAge: Duration.zero, expires: new Date(0) }
   }
   if (change._tag === "Keep" || change.expiresAt._tag === "None") {
@@ -237,5 +244,6 @@ const varyOf = (vary: string | undefined): string => {
     return "Cookie"
   }
   const names = vary.toLowerCase().split(",").map((name) => name.trim())
+  // guard: Vary is merged
   return names.includes("*") || names.includes("cookie") ? vary : `${vary}, Cookie`
 }

@@ -53,6 +53,7 @@ export const msgpack = (options?: Options): PayloadCodec =>
     encode: (value) => packer.pack(value),
     decode: (bytes, maxDepth) => {
       const found = inspect(bytes, maxDepth)
+      // guard: __proto__ is data
       return found.hasProtoKey ? toObjects(mapUnpacker.unpack(bytes)) : unpacker.unpack(bytes)
     }
   })
@@ -87,6 +88,7 @@ const make = (options: Options | undefined, codec: {
       try {
         check(value, codec.isLeaf, maxDepth)
         const bytes = codec.encode(value)
+        // guard: encoding is bounded in size
         return bytes.length > maxBytes
           ? Either.left(new SessionTooLarge({ reason: "TooLarge", limit: maxBytes, actual: bytes.length }))
           : Either.right(bytes)
@@ -96,6 +98,7 @@ const make = (options: Options | undefined, codec: {
     },
     decode: (bytes) => {
       try {
+        // guard: decoding is bounded in size
         return bytes.length > maxBytes
           ? Either.left(failure("Corrupt", new Error(`${bytes.length} bytes, the limit is ${maxBytes}`)))
           : Either.right(codec.decode(bytes, maxDepth))
@@ -144,6 +147,7 @@ const check = (value: unknown, isLeaf: (value: unknown) => boolean, depth: numbe
   if (typeof value !== "object" || value === null) {
     throw new Error(`a ${typeof value} of this kind is not plain data`)
   }
+  // guard: encoding is bounded in depth
   if (depth === 0) {
     throw new Error("nested too deep (or in a circle)")
   }
@@ -154,6 +158,7 @@ const check = (value: unknown, isLeaf: (value: unknown) => boolean, depth: numbe
     return
   }
   const prototype = Object.getPrototypeOf(value)
+  // guard: plain objects only
   if (prototype !== Object.prototype && prototype !== null) {
     throw new Error(`a ${prototype.constructor?.name} is not plain data: let the schema encode it`)
   }
@@ -217,6 +222,7 @@ const inspect = (bytes: Uint8Array, maxDepth: number): { readonly hasProtoKey: b
     skip(size)
     for (let i = at - size; i < at; i++) {
       if (bytes[i]! > 0x7f) { // a loop over ASCII is cheaper than a call
+        // guard: text is UTF-8
         if (isUtf8(bytes.subarray(i, at))) {
           return
         }
@@ -246,6 +252,7 @@ const inspect = (bytes: Uint8Array, maxDepth: number): { readonly hasProtoKey: b
       : type === 0xdb
       ? length(4)
       : -1
+    // guard: keys are text
     if (size < 0) {
       throw new Error("a key is not text")
     }
@@ -253,6 +260,7 @@ const inspect = (bytes: Uint8Array, maxDepth: number): { readonly hasProtoKey: b
     hasProtoKey ||= size === protoKey.length && protoKey.equals(bytes.subarray(at - size, at))
   }
   const item = (depth: number): void => {
+    // guard: decoding is bounded in depth
     if (depth < 0) {
       throw new Error("nested too deep")
     }
@@ -293,6 +301,7 @@ const inspect = (bytes: Uint8Array, maxDepth: number): { readonly hasProtoKey: b
       case 0xd1:
         return skip(2)
       case 0xd4: // fixext 1: msgpackr's `undefined` is type 0, byte 0
+        // guard: no extensions
         if (length(2) !== 0) {
           throw new Error("an extension")
         }
@@ -306,6 +315,7 @@ const inspect = (bytes: Uint8Array, maxDepth: number): { readonly hasProtoKey: b
       case 0xdf:
         return map(length(4), depth - 1)
       default: // never used (c1), or an extension
+        // guard: unknown types are refused
         throw new Error("not data")
     }
   }

@@ -61,6 +61,7 @@ export interface SessionRecord {
  * @since 0.1.0
  * @category constants
  */
+// guard: a ring of eight tokens
 export const ringSizes = { ended: 4, tokens: 8 } as const
 
 /**
@@ -107,6 +108,7 @@ export interface SessionFormat {
  * @category constructors
  */
 export const native = (tag: string, codec: PayloadCodec): SessionFormat => {
+  // guard: keys and references are apart
   const hashed = { key: prefixed(tag, 0), ref: prefixed(tag, 1) }
   const idOf = (secret: Buffer): NativeId => new NativeId(secret, hashed)
   return {
@@ -114,6 +116,7 @@ export const native = (tag: string, codec: PayloadCodec): SessionFormat => {
     make: Effect.sync(() => idOf(randomBytes(selectorSize + verifierSize))),
     reissue: (id) =>
       Effect.sync(() =>
+        // guard: a new id has a new verifier
         idOf(Buffer.concat([NativeId.secretOf(id).subarray(0, selectorSize), randomBytes(verifierSize)]))
       ),
     print: (id) => NativeId.secretOf(id).toString("base64url"),
@@ -127,10 +130,12 @@ const selectorSize = 16
 const verifierSize = 24
 
 // 40 bytes; the last character holds four bits of padding, zero in the one canonical spelling
+// guard: one spelling
 const canonicalId = /^[A-Za-z0-9_-]{53}[AQgw]$/
 
 /** SHA-256 input that begins with the tag and a domain byte; the selector is filled in. */
 const prefixed = (tag: string, domain: number): Buffer =>
+  // guard: hashes begin with the tag
   Buffer.concat([Buffer.from(tag), Buffer.from([domain]), Buffer.alloc(selectorSize)])
 
 /** Fills the selector in. */
@@ -153,6 +158,7 @@ class NativeId implements SessionId {
     this.#secret = secret
     this.#hashed = hashed
     this.key = sha256Hex(filled(hashed.key, secret))
+    // guard: the store holds hashes
     this.proof = sha256(secret.subarray(selectorSize))
   }
 
@@ -167,6 +173,7 @@ class NativeId implements SessionId {
   toString(): string {
     return "<redacted>"
   }
+  // guard: an id prints as nothing
   toJSON(): string {
     return "<redacted>"
   }
@@ -216,9 +223,11 @@ const encode = (record: SessionRecord): Buffer => {
 
 const decode = (data: Uint8Array): Either.Either<SessionRecord, SessionError> => {
   // text, gzip and other foreign bytes start above the range kept for versions
+  // guard: newer versions are told apart
   if (data.length > 0 && data[0]! > version && data[0]! < 0x10) {
     return Either.left(failure("Unsupported"))
   }
+  // guard: the header is checked
   if (data.length < headerSize + 2 || data[0] !== version || data[1]! > persistentFlag) {
     return Either.left(failure("Corrupt", new Error("not a record of this format")))
   }
@@ -234,6 +243,7 @@ const decode = (data: Uint8Array): Either.Either<SessionRecord, SessionError> =>
   const proof = bytes(proofSize)
   const ended: Array<SessionRecord["ended"][number]> = []
   const endedCount = input[at++]!
+  // guard: retired proofs are bounded
   if (endedCount > ringSizes.ended || data.length < at + endedCount * (proofSize + timeSize) + 1) {
     return Either.left(failure("Corrupt", new Error("truncated")))
   }
@@ -242,6 +252,7 @@ const decode = (data: Uint8Array): Either.Either<SessionRecord, SessionError> =>
   }
   const tokens: Array<Uint8Array> = []
   const tokenCount = input[at++]!
+  // guard: tokens are bounded
   if (tokenCount > ringSizes.tokens || data.length < at + tokenCount * tokenSize) {
     return Either.left(failure("Corrupt", new Error("truncated")))
   }
