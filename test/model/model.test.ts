@@ -62,3 +62,20 @@ it("model: every schedule of two requests with one fault", async () => {
   }
   console.log(`model: all ${schedules} schedules of two requests and one fault; of these with: ${print()}`)
 }, 120_000)
+
+const triples = [
+  ["update", "login", "logout"],
+  ["update", "update", "logout"],
+  ["login", "login", "update"],
+  ["guarded", "guarded", "login"],
+  ["transact", "logout", "logout"]
+] as const
+
+it("model: every schedule of three requests", async () => {
+  const { note, print } = counter()
+  let schedules = 0
+  for (const requests of triples) {
+    schedules += await explore({ requests, faults: 0 }, note)
+  }
+  console.log(`model: all ${schedules} schedules of three requests; of these with: ${print()}`)
+}, 60_000)

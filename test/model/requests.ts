@@ -59,7 +59,8 @@ export interface Sent {
   readonly cookie: string | undefined
   readonly id: SessionFormat.SessionId | undefined
   readonly sentAt: number
-  readonly abort: AbortController
+  /** What the web handler listens with to the client going away. */
+  onAbort: () => void
   /** What it meant to write, by name. */
   readonly writes: ReadonlyArray<string>
   verdict: "current" | "ended" | "none"
@@ -73,6 +74,7 @@ export interface Sent {
   finished: boolean
   aborted: boolean
   calls: number
+  staleRemoves: number
   lastReply: number
   readonly faults: { load: number; refused: number; lost: number }
   status: number | undefined
@@ -155,6 +157,21 @@ const webHandler = (options: Session.Options) =>
 /** With a cookie that ends with the browser, and with one that each touch prolongs. */
 const webHandlers = [webHandler({}), webHandler({ persistent: true })] as const
 
+/** As much of a web `Request` as is read: a real one, with its signal, costs more than all the rest. */
+const webRequest = (cookie: string | undefined, sent: Sent): Request => {
+  const request: Partial<Request> = {
+    method: "GET",
+    url: "http://localhost/",
+    headers: new Headers(cookie === undefined ? {} : { cookie: `__Host-id=${cookie}` }),
+    signal: {
+      addEventListener: (_: string, listener: unknown) => {
+        sent.onAbort = listener as () => void // the platform listens with a function
+      }
+    } as AbortSignal
+  }
+  return request as Request
+}
+
 /** The requests of one run. */
 export class Requests {
   readonly all: Array<Sent> = []
@@ -178,7 +195,7 @@ export class Requests {
       cookie,
       id: cookie === undefined ? undefined : Option.getOrThrow(format.parse(cookie)),
       sentAt: this.simulation.now,
-      abort: new AbortController(),
+      onAbort: () => {},
       writes: kind === "read" || kind === "logout" ? [] : kind === "save" ? [name, `${name}'`] : [name],
       verdict: "none",
       expected: initial,
@@ -189,6 +206,7 @@ export class Requests {
       finished: false,
       aborted: false,
       calls: 0,
+      staleRemoves: 0,
       lastReply: 0,
       faults: { load: 0, refused: 0, lost: 0 },
       status: undefined
@@ -199,10 +217,7 @@ export class Requests {
         cookie === undefined ? " without a cookie" : ` with ${cookie.slice(-6)}`
       }`
     )
-    const request = new Request("http://localhost/", {
-      headers: cookie === undefined ? {} : { cookie: `__Host-id=${cookie}` },
-      signal: sent.abort.signal
-    })
+    const request = webRequest(cookie, sent)
     sentBySource.set(request, sent)
     webHandlers[this.persistent ? 1 : 0](request).then((response) => this.answered(sent, browser, response))
     drain()
@@ -212,7 +227,7 @@ export class Requests {
   abort(sent: Sent): void {
     this.simulation.story.push(`${sent.name} aborted`)
     sent.aborted = true
-    sent.abort.abort()
+    sent.onAbort()
     drain()
   }
 

