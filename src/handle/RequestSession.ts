@@ -663,8 +663,7 @@ export class RequestSession<A> {
       work.retries++
       // guard: retries are bounded
       work.exhausted = work.retries > maxRetries || clock.unsafeCurrentTimeMillis() - work.startedAt > maxMillis
-      // a cookie that is due needs another look: its id may have died meanwhile
-      if (work.exhausted && work.uncertain === undefined && this.cookie._tag !== "Set") {
+      if (work.exhausted && work.uncertain === undefined) {
         return this.fail(work, SessionError.conflict("Conflict"))
       }
       return work.queued ? Effect.zipRight(pause(work.retries), this.refresh(work)) : this.queue(work)
@@ -727,6 +726,9 @@ export class RequestSession<A> {
       work.uncertain = undefined // it can no longer be applied
       this.spent = undefined
     }
+    if (work.exhausted) {
+      return this.fail(work, SessionError.conflict("Conflict"))
+    }
     return Effect.clockWith((clock) => {
       const now = clock.unsafeCurrentTimeMillis()
       const found = this.judge(Option.some(stored), now)
@@ -736,9 +738,6 @@ export class RequestSession<A> {
       // guard: the verdict falls again at each attempt
       if (found.right._tag !== "Current") {
         return this.gone(found.right)
-      }
-      if (work.exhausted) {
-        return this.fail(work, SessionError.conflict("Conflict"))
       }
       work.base = found.right.base
       work.draft = undefined
