@@ -1,8 +1,8 @@
 /** A store that goes away under the running app: 503 in time, nobody signed out, and all well when it is back. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { type App, type Call, call, newSession, startApp, until, valuesOf } from "./app.js"
-import { canStart, type Server, startPostgres, startRedis } from "./backends.js"
+import { type App, type Call, call, newSession, startApp, until, valuesOf } from "../app.js"
+import { canStart, type Server, startPostgres, startRedis } from "../backends.js"
 
 /** Milliseconds that a request waits for the store at most, by default; and what a busy machine may add. */
 const timeout = 2000
@@ -62,8 +62,8 @@ for (const { name, start } of stores) {
 
     for (
       const { away, back, what } of [
-        { what: "killed", away: () => server.kill(), back: () => server.restart() },
-        { what: "frozen", away: () => server.kill("SIGSTOP"), back: () => server.kill("SIGCONT") }
+        { what: "F-G1: killed", away: () => server.kill(), back: () => server.restart() },
+        { what: "F-G3: frozen", away: () => server.kill("SIGSTOP"), back: () => server.kill("SIGCONT") }
       ]
     ) {
       it(`${what}: 503 in time, the cookie stays, and it recovers by itself`, { timeout: 90_000 }, async () => {
