@@ -780,7 +780,19 @@ export class RequestSession<A> {
     if (work.queued) {
       this.settings.turns.leave(this.id!.key, undefined) // who waits longer than a commit may take asks no more
     }
+    this.keepPresented()
     return Effect.fail(work.uncertain === undefined ? error : this.spent!)
+  }
+
+  /**
+   * The id that came with the request may have ended since, and the browser may
+   * have its successor: a failed commit gives it no new expiry.
+   */
+  private keepPresented(): void {
+    // guard: a failed commit does not send the presented id again
+    if (this.cookie._tag === "Set" && Redacted.value(this.cookie.value) === this.presented) {
+      this.cookie = keep
+    }
   }
 
   private stored(work: Work<A>, draft: Log.Draft<A>, id: SessionId, record: SessionRecord, stored: Stored): void {

@@ -3,6 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as TestClock from "effect/TestClock"
 import * as Faults from "../faults.js"
 import { cookieOf, elsewhere, increment, increments, issued, outcome, rule, stored } from "./world.js"
 
@@ -26,6 +27,23 @@ describe("save", () => {
       yield* world.app.open().handle.save
       expect(world.faults.calls).toEqual(["load"])
     }))
+
+  rule(
+    "whose request gives up later sends no id that a login elsewhere has ended (model, 2026-11-24)",
+    (world) =>
+      Effect.gen(function*() {
+        const cookie = yield* issued(world)
+        const opened = world.app.open(cookie)
+        yield* opened.handle.setLifetime({ persistent: true })
+        yield* opened.handle.save
+        expect(cookieOf(opened)).toBe(cookie)
+        const login = elsewhere(world, cookie, (handle) => handle.regenerate)
+        world.faults.script("replace", Faults.after(Effect.zipRight(login, TestClock.adjust("6 seconds"))))
+        yield* increment(opened.handle)
+        expect(yield* outcome(opened.finish)).toBe("Conflict")
+        expect(cookieOf(opened)).toBe("keep")
+      })
+  )
 
   for (const kind of ["replace", "insert"] as const) {
     rule(`what is recorded during the ${kind} stays pending, and is applied once`, (world) =>

@@ -284,9 +284,7 @@ export class Rules {
     this.must(!this.orphans.has(id.value.key), sent, "the id of an insert without an answer is given away")
     const moment = this.histories.get(id.value.key)?.findLast(({ tick }) => tick <= sent.lastReply)
     this.must(
-      // known: a commit that gives up after 5 s does not look again, and sends the cookie that a save made due
-      (sent.status === 409 && this.simulation.now - sent.sentAt > 4000) ||
-        (moment?.record !== undefined && same(moment.record.proof, id.value.proof)),
+      moment?.record !== undefined && same(moment.record.proof, id.value.proof),
       sent,
       "set an id that was dead at its last reply"
     )

@@ -84,7 +84,18 @@ export const coreMutants: ReadonlyArray<CoreMutant> = [
       "this.status = \"new\"; return this.attempt(work, 0)",
       "a session that is destroyed under a writer stays gone, and the writer is told"
     ),
-    m("what vanished sends no cookie", "this.cookie = keep\n", "", "a session that vanished sends no cookie"),
+    m(
+      "what vanished sends no cookie",
+      "this.cookie = keep\n    this.id = undefined",
+      "this.id = undefined",
+      "a session that vanished sends no cookie"
+    ),
+    m(
+      "a failed commit does not send the presented id again",
+      "Redacted.value(this.cookie.value) === this.presented",
+      "false",
+      "a commit that gave up does not send an id that a login has ended"
+    ),
     m(
       "the verdict falls again at each attempt",
       "if (found.right._tag !== \"Current\") {\n        return this.gone",

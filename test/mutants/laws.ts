@@ -300,6 +300,20 @@ export const laws: Readonly<Record<string, Check>> = {
     })
   ),
 
+  "a commit that gave up does not send an id that a login has ended": inWorld((world) =>
+    Effect.gen(function*() {
+      const cookie = yield* issued(world)
+      const opened = world.app.open(cookie)
+      yield* opened.handle.setLifetime({ persistent: true })
+      yield* opened.handle.save
+      const late = Effect.zipRight(loggedIn(world, cookie), TestClock.adjust(6 * second))
+      world.faults.script("replace", Faults.after(late))
+      yield* increment(opened.handle)
+      expect(yield* outcome(opened.finish)).toBe("Conflict")
+      expect(cookieOf(opened)).toBe("Keep")
+    })
+  ),
+
   "a login elsewhere makes a late write Gone": inWorld((world) =>
     Effect.gen(function*() {
       const cookie = yield* issued(world)
