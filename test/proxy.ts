@@ -104,9 +104,14 @@ export const startProxy = async (port: number): Promise<Proxy> => {
       if (connection.onReply === undefined) later(() => server.destroy())
     })
     server.on("error", () => {}).on("close", () => {
-      connections.delete(connection)
       if (!connection.deaf) later(() => client.destroy())
     })
+    // a deaf client outlives its server, a request that is held its client
+    for (const socket of [client, server]) {
+      socket.on("close", () => {
+        if (client.destroyed && server.destroyed) connections.delete(connection)
+      })
+    }
   })
 
   const listen = async (at: number) => {
