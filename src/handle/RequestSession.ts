@@ -889,7 +889,10 @@ export class RequestSession<A> {
       {
         onFailure: (error) => Effect.logWarning(`Session: its deadline could not be moved (${error.message})`),
         onSuccess: (touched) => {
-          if (touched && base.record.persistent) {
+          if (!touched) {
+            // guard: a stale touch sends no cookie
+            this.cookie = keep // gone, or somebody's who came with the same id
+          } else if (base.record.persistent) {
             this.setCookie(this.id!, base.record, expiresAt)
           }
           return Effect.void

@@ -299,4 +299,22 @@ describe("persistent sessions", () => {
       yield* TestClock.adjust("1 minute")
       expect(cookieOf(yield* request(world.app, cookie, increment))).toBe("keep")
     }), { persistent: true, absoluteTimeout: "20 minutes" })
+
+  rule(
+    "a touch that finds the session gone sends no cookie that a save made due (model, 2026-11-24)",
+    (world) =>
+      Effect.gen(function*() {
+        const cookie = yield* issued(world)
+        const opened = world.app.open(cookie)
+        yield* TestClock.adjust("1 minute")
+        yield* Effect.zipRight(increment(opened.handle), opened.handle.save)
+        expect(cookieOf(opened)).toBe(cookie)
+        yield* TestClock.adjust("10 minutes")
+        yield* elsewhere(world, cookie, (handle) => handle.destroy)
+        yield* opened.finish
+        expect(world.faults.calls).toEqual(["load", "replace", "touch"])
+        expect(cookieOf(opened)).toBe("keep")
+      }),
+    { persistent: true }
+  )
 })

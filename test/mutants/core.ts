@@ -91,6 +91,12 @@ export const coreMutants: ReadonlyArray<CoreMutant> = [
       "a session that vanished sends no cookie"
     ),
     m(
+      "a stale touch sends no cookie",
+      "this.cookie = keep // gone",
+      "// gone",
+      "a touch that finds the session gone sends no cookie"
+    ),
+    m(
       "a failed commit does not send the presented id again",
       "Redacted.value(this.cookie.value) === this.presented",
       "false",

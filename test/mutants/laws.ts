@@ -300,6 +300,19 @@ export const laws: Readonly<Record<string, Check>> = {
     })
   ),
 
+  "a touch that finds the session gone sends no cookie": inWorld((world) =>
+    Effect.gen(function*() {
+      const cookie = yield* issued(world)
+      const opened = world.app.open(cookie)
+      yield* opened.handle.setLifetime({ persistent: true })
+      yield* opened.handle.save
+      yield* TestClock.adjust(10 * minute)
+      yield* elsewhere(world, cookie, logout)
+      yield* opened.finish
+      expect(cookieOf(opened)).toBe("Keep")
+    })
+  ),
+
   "a commit that gave up does not send an id that a login has ended": inWorld((world) =>
     Effect.gen(function*() {
       const cookie = yield* issued(world)
