@@ -786,7 +786,8 @@ export class RequestSession<A> {
 
   /**
    * The id that came with the request may have ended since, and the browser may
-   * have its successor: a failed commit gives it no new expiry.
+   * have its successor: after a failed commit or a stale touch it gets no new
+   * expiry.
    */
   private keepPresented(): void {
     // guard: a failed commit does not send the presented id again
@@ -891,7 +892,7 @@ export class RequestSession<A> {
         onSuccess: (touched) => {
           if (!touched) {
             // guard: a stale touch sends no cookie
-            this.cookie = keep // gone, or somebody's who came with the same id
+            this.keepPresented()
           } else if (base.record.persistent) {
             this.setCookie(this.id!, base.record, expiresAt)
           }

@@ -92,8 +92,8 @@ export const coreMutants: ReadonlyArray<CoreMutant> = [
     ),
     m(
       "a stale touch sends no cookie",
-      "this.cookie = keep // gone",
-      "// gone",
+      "if (!touched) {",
+      "if (false) {",
       "a touch that finds the session gone sends no cookie"
     ),
     m(
