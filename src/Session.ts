@@ -20,6 +20,7 @@ import type * as Types from "effect/Types"
 import * as Payload from "./handle/Payload.js"
 import { type CookieChange, RequestSession, type Settings } from "./handle/RequestSession.js"
 import { OpenedSession, timeout } from "./handle/SessionHandle.js"
+import { sharedLoads } from "./handle/SharedLoads.js"
 import * as SessionCookie from "./http/SessionCookie.js"
 import { KeyedTurns } from "./internal/turns.js"
 import * as Memory from "./layers/Memory.js"
@@ -371,7 +372,7 @@ const makeManager = Effect.fnUntraced(function*<A>(
   payload: Payload.Payload<A>,
   options: Session.Options
 ) {
-  const store = yield* SessionStore
+  const store = sharedLoads(yield* SessionStore)
   const cookie = yield* SessionCookie.make(options.cookie)
   const settings = yield* Effect.try({
     try: (): Settings<A> => {
