@@ -14,17 +14,17 @@ type Store = Context.Tag.Service<SessionStore>
 type Found = Exit.Exit<Option.Option<Stored>, SessionStoreError>
 
 /** Loads of one key at once that each go their own way. */
-const maxAlone = 16
+const maxAlone = 64
 
 /**
  * The store, but for this: loads beyond the first few of a key at once wait in
  * a line, and what one of them finds is what all find who were there before it
- * began. So nobody is told anything older than the moment of asking. When one
- * gets no answer in time, who waits behind it is told so too.
+ * began, be it a failure. So nobody is told anything older than the moment of
+ * asking, and nobody waits for more than two loads.
  */
 export const sharedLoads = (store: Store): Store => {
   const alone = new Map<string, number>()
-  const line = new KeyedTurns<{ readonly since: number; readonly found: Found }>()
+  const line = new KeyedTurns<{ readonly began: number; readonly found: Found }>()
   let moment = 0
 
   const leave = (key: string) =>
@@ -40,14 +40,14 @@ export const sharedLoads = (store: Store): Store => {
       key,
       Effect.suspend(() => {
         const last = line.left(key)
-        if (last !== undefined && last.since > arrived) {
+        if (last !== undefined && last.began > arrived) {
           return Exit.map(last.found, Option.map((stored) => ({ ...stored, data: stored.data.slice() })))
         }
         const began = moment++
         return Effect.onExit(store.load(key), (found) =>
           Effect.sync(() => {
             if (Exit.isInterrupted(found)) return
-            line.leave(key, { since: isTimeout(found) ? moment++ : began, found })
+            line.leave(key, { began, found })
           }))
       })
     )
@@ -67,6 +67,3 @@ export const sharedLoads = (store: Store): Store => {
     remove: (key, expected) => store.remove(key, expected)
   })
 }
-
-const isTimeout = (found: Found) =>
-  found._tag === "Failure" && found.cause._tag === "Fail" && found.cause.error.reason === "Timeout"

@@ -49,10 +49,12 @@ const makeBounded = (runtime: Runtime.Runtime<never>): Run => {
   const run = Runtime.runCallback(runtime)
   return <A>(effect: Effect.Effect<A, SqlError>, limit: number) =>
     Effect.async<A, SqlError | "timeout">((resume) => {
-      const timer = setTimeout(() => {
+      const end = () => {
         resume(Effect.fail("timeout"))
         cancel()
-      }, limit)
+      }
+      // A process that was busy for long reads first what has arrived meanwhile.
+      const timer = setTimeout(() => setImmediate(end), limit)
       const cancel = run(effect, {
         onExit: (exit) => {
           clearTimeout(timer)
