@@ -33,12 +33,12 @@
  *
  * **A server that does not answer** costs a request at most `timeout`, pool
  * and connection included. What was still waiting for a connection is not sent;
- * what was sent may still be applied. PostgreSQL's driver cancels it as well as
- * it can: over the same pool, and after a freeze of seconds a late cancel may
- * hit another statement. MySQL's cannot: the statement runs to its end. The pool
- * belongs to the application. Give `PgClient` a `connectTimeout` of a second or
- * two, which keeps its queue short, and the server a `statement_timeout` (in the
- * URL: `?statement_timeout=5000`) or `max_statement_time`.
+ * what was sent may still be applied, and its connection is ended: one that was
+ * cut off would never answer anybody. PostgreSQL is asked to cancel the
+ * statement; on MySQL it runs to its end. The pool belongs to the application:
+ * give `PgClient` a `connectTimeout` of a second or two, which keeps its queue
+ * short, and the server a `statement_timeout` (in the URL:
+ * `?statement_timeout=5000`) or `max_statement_time`.
  *
  * **SQLite** takes one writer at a time. Another process's write waits for up to
  * 5 seconds (or as long as the driver has been told), and its whole process with

@@ -15,6 +15,7 @@ import type * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionStoreErrorReason } from "../SessionStore.js"
+import { giveUpMySql, giveUpPostgres, onConnection } from "./connection.js"
 
 export type DialectName = "pg" | "mysql" | "sqlite"
 
@@ -102,17 +103,21 @@ const standard = {
   quote: (identifier: string) => `"${identifier}"`,
   inspect: (sql, table) => Effect.as(sql`SELECT "key", data, version, expires_at FROM ${table} WHERE 1 = 0`, unlimited),
   prelude: () => Effect.succeedNone,
-  key: (key) => key,
-  rows: (_, statement) => statement,
-  changed: (sql, statement) => Effect.map(sql`${statement} RETURNING 1`, (rows) => rows.length)
+  key: (key) => key
 } satisfies Partial<Dialect>
 
-const insertOrTakeOver = (data: Dialect["data"]): Dialect["insert"] => (sql, table, row, now) =>
+/** How one of them runs a statement, and what it makes of bytes. */
+type Driver = Pick<Dialect, "rows" | "data">
+
+const returning = ({ rows }: Driver): Dialect["changed"] => (sql, statement) =>
+  Effect.map(rows(sql, sql`${statement} RETURNING 1`), (rows) => rows.length)
+
+const insertOrTakeOver = (driver: Driver): Dialect["insert"] => (sql, table, row, now) =>
   Effect.map(
-    standard.changed(
+    returning(driver)(
       sql,
       sql`INSERT INTO ${table} AS old ("key", data, version, expires_at)
-        VALUES (${row.key}, ${data(row.data)}, ${row.version}, ${row.expiresAt})
+        VALUES (${row.key}, ${driver.data(row.data)}, ${row.version}, ${row.expiresAt})
         ON CONFLICT ("key") DO UPDATE
         SET data = excluded.data, version = excluded.version, expires_at = excluded.expires_at
         WHERE old.expires_at <= ${now}`
@@ -120,16 +125,16 @@ const insertOrTakeOver = (data: Dialect["data"]): Dialect["insert"] => (sql, tab
     (rows) => rows > 0
   )
 
-const touch: Dialect["touch"] = (sql, table, where, expiresAt) =>
+const touch = (driver: Driver): Dialect["touch"] => (sql, table, where, expiresAt) =>
   Effect.map(
-    standard.changed(sql, sql`UPDATE ${table} SET expires_at = ${expiresAt} ${where}`),
+    returning(driver)(sql, sql`UPDATE ${table} SET expires_at = ${expiresAt} ${where}`),
     (rows) => rows > 0
   )
 
 /** The deadline twice: a row may have been renewed between choice and lock. */
-const sweepBy = (lock: string): Dialect["sweep"] => (sql, table, now) =>
+const sweepBy = (driver: Driver, lock: string): Dialect["sweep"] => (sql, table, now) =>
   Effect.map(
-    standard.changed(
+    returning(driver)(
       sql,
       sql`DELETE FROM ${table} WHERE expires_at <= ${now} AND "key" IN (
       SELECT "key" FROM ${table} WHERE expires_at <= ${now}
@@ -140,8 +145,23 @@ const sweepBy = (lock: string): Dialect["sweep"] => (sql, table, now) =>
 
 // PostgreSQL.
 
+const postgres: Driver = {
+  rows: (sql, statement) =>
+    onConnection(
+      sql,
+      statement,
+      // Rows of unknown columns are what the driver's `any` stands for.
+      (connection, text, params): Effect.Effect<ReadonlyArray<Row>, SqlError> =>
+        connection.execute(text, params, undefined),
+      giveUpPostgres
+    ),
+  data: (data) => data
+}
+
 const pg: Dialect = {
   ...standard,
+  ...postgres,
+  changed: returning(postgres),
   ddl: ({ schema, table }, index) => {
     const name = [...(schema === undefined ? [] : [schema]), table].map(standard.quote).join(".")
     return [
@@ -156,10 +176,9 @@ const pg: Dialect = {
       `CREATE INDEX IF NOT EXISTS "${index}" ON ${name} (expires_at)`
     ]
   },
-  data: (data) => data,
-  insert: insertOrTakeOver((data) => data),
-  touch,
-  sweep: sweepBy("FOR UPDATE SKIP LOCKED"),
+  insert: insertOrTakeOver(postgres),
+  touch: touch(postgres),
+  sweep: sweepBy(postgres, "FOR UPDATE SKIP LOCKED"),
   reason: (error) => postgresReason(codeOf(error), String(error.cause)),
   isUndone: (error) => undone.test(codeOf(error)),
   repeats: 5,
@@ -193,18 +212,9 @@ interface ResultHeader {
   readonly insertId: number | string | bigint
 }
 
-/**
- * A statement that still waits for a connection is dropped with its fiber. One
- * that was sent cannot be stopped, and keeps its connection until it is answered.
- * Prepared, so that nothing depends on how text is escaped.
- */
+/** Prepared, so that nothing depends on how text is escaped. */
 const execute = (sql: SqlClient.SqlClient, statement: Statement.Statement<Row>): Effect.Effect<unknown, SqlError> =>
-  Effect.suspend(() => {
-    const [text, params] = statement.compile()
-    return Effect.scoped(
-      Effect.flatMap(sql.reserve, (connection) => Effect.uninterruptible(connection.executeRaw(text, params)))
-    )
-  })
+  onConnection(sql, statement, (connection, text, params) => connection.executeRaw(text, params), giveUpMySql)
 
 // The driver's own types end at `executeRaw`.
 const header = (sql: SqlClient.SqlClient, statement: Statement.Statement<Row>) =>
@@ -349,8 +359,12 @@ const mysqlReason = (number: number, code: string): SessionStoreErrorReason => {
 /** A copy: not every driver takes a part of a larger buffer. */
 const copy = (data: Uint8Array) => Buffer.from(data)
 
+const libsql: Driver = { rows: (_, statement) => statement, data: copy }
+
 const sqlite: Dialect = {
   ...standard,
+  ...libsql,
+  changed: returning(libsql),
   ddl: ({ schema, table }, index) => {
     const prefix = schema === undefined ? "" : `"${schema}".`
     return [
@@ -378,10 +392,9 @@ const sqlite: Dialect = {
           ? Option.some(`PRAGMA busy_timeout = ${busyMillis}`)
           : Option.none()
     ),
-  data: copy,
-  insert: insertOrTakeOver(copy),
-  touch,
-  sweep: sweepBy(""),
+  insert: insertOrTakeOver(libsql),
+  touch: touch(libsql),
+  sweep: sweepBy(libsql, ""),
   reason: (error) => sqliteReason(codeOf(error)),
   // SQLite itself waits for a file in use.
   isUndone: () => false,
