@@ -157,7 +157,7 @@ describe.skipIf(!canStart("memcached"))("a memcached of one's own", () => {
       expect(yield* say(port, "mg app:key\r\n")).toBe("HD\r\n")
     }))
 
-  it.scopedLive("the server's TTL is the deadline and a minute, also beyond 30 days and beyond 2038", () =>
+  it.scopedLive("F-CN4: the server's TTL is the deadline and a minute, also beyond 30 days and beyond 2038", () =>
     Effect.gen(function*() {
       const { port, url } = yield* server()
       const store = yield* storeAt(url)
@@ -182,7 +182,7 @@ describe.skipIf(!canStart("memcached"))("a memcached of one's own", () => {
       expect(yield* store.load("key")).toEqual(Option.none())
     }))
 
-  it.scopedLive("several servers: losing one loses its sessions and no other", () =>
+  it.scopedLive("F-CN1: several servers: losing one loses its sessions and no other", () =>
     Effect.gen(function*() {
       const servers = yield* Effect.replicateEffect(server(), 3)
       const urls = servers.map(({ url }) => url)
@@ -210,7 +210,7 @@ describe.skipIf(!canStart("memcached"))("a memcached of one's own", () => {
       expect(ofTwo).toEqual(withoutOne.map((one) => one === true))
     }))
 
-  it.scopedLive("a killed server: unavailable at once, and well again with the server, without the sessions", () =>
+  it.scopedLive("F-G1: a killed server: unavailable at once, and well again with the server, without the sessions", () =>
     Effect.gen(function*() {
       const memcached = yield* server()
       // So long that a test that waits for it fails.
@@ -257,7 +257,7 @@ describe.skipIf(!canStart("memcached"))("a memcached of one's own", () => {
       yield* insert(store, "key")
     }))
 
-  it.scopedLive("a frozen server: every request ends in time, no reply is mistaken, and it recovers", () =>
+  it.scopedLive("F-G3: a frozen server: every request ends in time, no reply is mistaken, and it recovers", () =>
     Effect.gen(function*() {
       const memcached = yield* server()
       const store = yield* storeAt(memcached.url)
@@ -288,7 +288,7 @@ describe.skipIf(!canStart("memcached"))("a memcached of one's own", () => {
       expect(answers.filter(({ found, key }) => found !== key)).toEqual([])
     }))
 
-  it.scopedLive("a write whose reply is lost fails, was done, and is not sent again", () =>
+  it.scopedLive("F-G6: a write whose reply is lost fails, was done, and is not sent again", () =>
     Effect.gen(function*() {
       const { port } = yield* server()
       const proxy = yield* proxyTo(port)
@@ -332,7 +332,7 @@ describe.skipIf(!canStart("memcached"))("a memcached of one's own", () => {
       expect(found.map((stored) => Option.getOrThrow(stored).data.toString())).toEqual(keys)
     }))
 
-  it.scopedLive("junk that reads as an error fails one, and what follows is not mistaken", () =>
+  it.scopedLive("F-CN5: junk that reads as an error fails one, and what follows is not mistaken", () =>
     Effect.gen(function*() {
       const proxy = yield* proxyTo((yield* server()).port)
       const store = yield* storeAt(proxy.servers)
@@ -405,7 +405,7 @@ describe.skipIf(!canStart("memcached"))("a memcached of one's own", () => {
       yield* store.insert("k".repeat(242), Buffer.alloc(Memcached.maxBytes), soon())
     }))
 
-  it.scopedLive("out of memory: writes are rejected, load and remove work", () =>
+  it.scopedLive("F-CN3: out of memory: writes are rejected, load and remove work", () =>
     Effect.gen(function*() {
       const store = yield* storeAt((yield* server("-M", "-m", "8")).url)
       const version = yield* insert(store, "key")

@@ -222,7 +222,7 @@ describe.skipIf(mongoDbUrl === undefined)("MongoDB", () => {
 })
 
 describe.skipIf(!canStart("mongodb"))("a MongoDB of one's own", () => {
-  it.scopedLive("killed: unavailable; back again: everything acknowledged is there", () =>
+  it.scopedLive("F-G1: killed: unavailable; back again: everything acknowledged is there", () =>
     Effect.gen(function*() {
       const mongo = yield* server
       const store = yield* makeStore({ url: mongo.url })
@@ -235,7 +235,7 @@ describe.skipIf(!canStart("mongodb"))("a MongoDB of one's own", () => {
       expect(Option.getOrThrow(found).data).toEqual(data)
     }))
 
-  it.scopedLive("frozen: every operation ends in time, and so does the Layer", () =>
+  it.scopedLive("F-G3: frozen: every operation ends in time, and so does the Layer", () =>
     Effect.gen(function*() {
       const mongo = yield* server
       yield* Effect.scoped(Effect.gen(function*() {
@@ -250,7 +250,7 @@ describe.skipIf(!canStart("mongodb"))("a MongoDB of one's own", () => {
       }))
     }))
 
-  it.scoped("down at the start: the Layer is built, and the index comes later", () =>
+  it.scoped("F-G2: down at the start: the Layer is built, and the index comes later", () =>
     Effect.gen(function*() {
       const mongo = yield* server
       yield* Effect.promise(() => mongo.kill())

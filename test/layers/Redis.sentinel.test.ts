@@ -51,7 +51,7 @@ describe.skipIf(!canStart("redis"))("Redis Sentinel", () => {
       }
     }))
 
-  it.live("a master killed under load, ahead of its replicas", () =>
+  it.live("F-R1: a master killed under load, ahead of its replicas", () =>
     Effect.gen(function*() {
       for (let failover = 0; failover < failovers; failover++) {
         const plain = underLoad(layer({ prefix: `plain-${failover}:` }), 12, Effect.promise(() => killMaster()))

@@ -124,7 +124,7 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
       expect(yield* Effect.promise(() => client.keys("*"))).toEqual(["app:key"])
     }))
 
-  it.scopedLive("each operation is one command, and a lost script costs one more", () =>
+  it.scopedLive("F-R4: each operation is one command, and a lost script costs one more", () =>
     Effect.gen(function*() {
       const { url } = yield* server()
       const store = yield* storeAt(url)
@@ -173,7 +173,7 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
       near(500)(yield* left)
     }))
 
-  it.scopedLive("out of memory: writes are rejected, load and remove work", () =>
+  it.scopedLive("F-R5: out of memory: writes are rejected, load and remove work", () =>
     Effect.gen(function*() {
       const { url } = yield* server()
       const store = yield* storeAt(url)
@@ -203,7 +203,7 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
       expect(yield* reasonOf(weak.load("key"))).toBe("Rejected")
     }))
 
-  it.scopedLive("a wrong password: rejected, and in no error", () =>
+  it.scopedLive("F-G12: a wrong password: rejected, and in no error", () =>
     Effect.gen(function*() {
       const { url } = yield* server("--requirepass", "right-password")
       const store = yield* storeAt(url.replace("//", "//:wrong-password@"))
@@ -213,7 +213,7 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
       expect(inspectAll(error)).not.toContain("wrong-password")
     }))
 
-  it.scopedLive("what others keep there is corrupt, and stays as it is", () =>
+  it.scopedLive("F-R11: what others keep there is corrupt, and stays as it is", () =>
     Effect.gen(function*() {
       const { url } = yield* server()
       const store = yield* storeAt(url)
@@ -237,7 +237,7 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
       }
     }))
 
-  it.scopedLive("a killed server: unavailable at once, and well again with the server", () =>
+  it.scopedLive("F-G1: a killed server: unavailable at once, and well again with the server", () =>
     Effect.gen(function*() {
       const redis = yield* server()
       // So long that a test that waits for it fails.
@@ -257,7 +257,7 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
       expect(yield* store.load("other")).toEqual(Option.none())
     }))
 
-  it.scopedLive("a server that is down at the start: the Layer is built, and recovers", () =>
+  it.scopedLive("F-G2: a server that is down at the start: the Layer is built, and recovers", () =>
     Effect.gen(function*() {
       const redis = yield* server()
       yield* Effect.promise(() => redis.kill())
@@ -268,7 +268,7 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
       yield* insert(store, "key")
     }))
 
-  it.scopedLive("a frozen server: every request ends in time, no reply is mistaken, and it recovers", () =>
+  it.scopedLive("F-G3: a frozen server: every request ends in time, no reply is mistaken, and it recovers", () =>
     Effect.gen(function*() {
       const redis = yield* server()
       const store = yield* storeAt(redis.url)
@@ -311,7 +311,7 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
       yield* recovered(store)
     }))
 
-  it.scopedLive("a write whose reply is lost fails, was done, and is not sent again", () =>
+  it.scopedLive("F-G6: a write whose reply is lost fails, was done, and is not sent again", () =>
     Effect.gen(function*() {
       const { port, url } = yield* server()
       const proxy = yield* proxyTo(port)

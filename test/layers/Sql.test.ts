@@ -323,7 +323,7 @@ describe.skipIf(postgresUrl === undefined)("Sql on PostgreSQL", () => {
   })
 
   describe("the user's transaction", () => {
-    it.effect("rolls back without the session's write, which took another connection", () =>
+    it.effect("F-S6: rolls back without the session's write, which took another connection", () =>
       Effect.gen(function*() {
         const store = yield* SessionStore
         const table = yield* Table
@@ -389,7 +389,7 @@ describe.skipIf(postgresUrl === undefined)("Sql on PostgreSQL", () => {
         expect(counts.reduce((a, b) => a + b)).toBe(4000)
       }).pipe(Effect.provide(layerStore)))
 
-    it.effect("steps over a record that is being written", () =>
+    it.effect("F-S7: steps over a record that is being written", () =>
       Effect.gen(function*() {
         const { sweep } = yield* SessionSweeper
         const release = yield* Deferred.make<void>()
@@ -474,7 +474,7 @@ describe.skipIf(postgresUrl === undefined)("Sql on PostgreSQL", () => {
         )
       )))
 
-    it.live("a terminated backend is Unavailable, and the next operation is served", () =>
+    it.live("F-S2: a terminated backend is Unavailable, and the next operation is served", () =>
       Effect.gen(function*() {
         const store = yield* SessionStore
         const table = yield* Table
@@ -509,7 +509,7 @@ describe.skipIf(postgresUrl === undefined)("Sql on PostgreSQL", () => {
         yield* Effect.repeat(store.load("k"), { until: Option.isNone })
       }).pipe(Effect.provide(layerTest({ timeout: "1 minute" }).pipe(Layer.provideMerge(layerClient)))))
 
-    it.effect("a table that was dropped is Rejected, and the cause is not enumerable", () =>
+    it.effect("F-S4: a table that was dropped is Rejected, and the cause is not enumerable", () =>
       Effect.gen(function*() {
         const store = yield* SessionStore
         yield* query(`DROP TABLE ${yield* Table}`)
@@ -520,7 +520,7 @@ describe.skipIf(postgresUrl === undefined)("Sql on PostgreSQL", () => {
         expect(JSON.stringify(error)).not.toContain("42P01")
       }).pipe(Effect.provide(layerStore)))
 
-    it.effect("a read-only server is Rejected for writes", () =>
+    it.effect("F-S3: a read-only server is Rejected for writes", () =>
       Effect.gen(function*() {
         const table = yield* Table
         yield* Layer.build(Sql.layer({ table })).pipe(Effect.provide(layerClient))
@@ -604,7 +604,7 @@ describe.skipIf(!canStart("postgres"))("Sql on a PostgreSQL that fails", () => {
       }).pipe(Effect.scoped, Effect.provide(client(server.url.replace("postgres@", "limited@"))))
     }).pipe(Effect.provide(Layer.suspend(() => layerTest().pipe(Layer.provideMerge(client(server.url)))))))
 
-  it.live("too many connections are Throttled", () =>
+  it.live("F-G5: too many connections are Throttled", () =>
     Effect.gen(function*() {
       const store = yield* SessionStore
       yield* query("ALTER ROLE crowded CONNECTION LIMIT 1").pipe(Effect.provide(client(server.url)))
