@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 
@@ -16,6 +17,9 @@ export default defineConfig({
     // taken down in reverse: the count of claims, then the servers and what was skipped
     globalSetup: ["./test/servers.ts", "./test/security/count.ts"],
     pool: "forks",
+    // Most tests wait for a server more than they compute.
+    maxWorkers: availableParallelism(),
+    minWorkers: 1,
     testTimeout: 20_000,
     hookTimeout: 60_000
   }

@@ -217,6 +217,7 @@ describe.skipIf(!canStart("memcached"))("a memcached of one's own", () => {
       const store = yield* storeAt(memcached.url, { timeout: "1 minute" })
       yield* insert(store, "key")
       yield* Effect.promise(() => memcached.kill("SIGSTOP"))
+      yield* Effect.sleep("50 millis") // its threads do not stop at once
       const inFlight = yield* Effect.fork(Effect.flip(store.insert("other", data, soon())))
       yield* Effect.sleep("50 millis")
       yield* Effect.promise(() => memcached.kill())

@@ -94,7 +94,12 @@ describe.skipIf(!canStart("redis"))("Redis Sentinel", () => {
       return port !== old && /role:master/.test(await replicationOf(port))
     })
     const failedOver = Date.now()
-    await until(async () => /state=online/.test(await replicationOf(await masterPort())))
+    await until(async () =>
+      await ask({ port: await masterPort() }, async (redis) => {
+        await redis.set("in step?", "")
+        return redis.wait(1, 200)
+      }) > 0
+    )
     const replicated = Date.now()
     await sleep(2500)
     await master.restart()

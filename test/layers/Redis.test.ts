@@ -362,9 +362,12 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
     const master = yield* server("--repl-diskless-sync-delay", "0")
     const replica = yield* server("--replicaof", "127.0.0.1", String(master.port))
     const admin = yield* clientAt(master.url)
-    yield* Effect.promise(() => admin.info("replication")).pipe(
-      Effect.repeat({ until: (info) => info.includes("state=online"), schedule: Schedule.spaced("20 millis") })
-    )
+    // online is not yet in step
+    yield* Effect.promise(async () => {
+      await admin.set("in step?", "")
+      return admin.wait(1, 100)
+    }).pipe(Effect.repeat({ until: (replicas) => replicas === 1, schedule: Schedule.spaced("20 millis") }))
+    yield* Effect.promise(() => admin.del("in step?"))
     return { master, replica, admin }
   })
 

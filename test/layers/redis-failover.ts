@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import { Session } from "../../src/Session.js"
 import type { SessionConfigError } from "../../src/SessionConfigError.js"
@@ -117,7 +118,15 @@ class Load {
 
   report(cookies: ReadonlyArray<string>): Effect.Effect<Report, SessionError> {
     return Effect.gen(this, function*() {
-      const values = yield* Effect.forEach(cookies, (cookie) => this.manager.open(cookie).handle.value)
+      const values = yield* Effect.forEach(
+        cookies,
+        // what waited in vain for replicas is told once they have it
+        (cookie) =>
+          Effect.retry(
+            Effect.suspend(() => this.manager.open(cookie).handle.value),
+            Schedule.spaced("200 millis").pipe(Schedule.upTo("10 seconds"))
+          )
+      )
       const stored = values.flatMap(({ updates }) => updates)
       const distinct = new Set(stored)
       return {
