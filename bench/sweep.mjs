@@ -37,12 +37,12 @@ const backends = {
 const chosen = process.argv[2] ?? "postgres"
 const backend = backends[chosen]
 
-/** The deadlines of the dead lie in the past hour, those of the living in the next. */
+/** The deadlines of the dead lie in the past hour, those of the living in the next, well behind the end of this. */
 const fill = (prefix, count, direction) =>
   Effect.flatMap(SqlClient.SqlClient, (sql) =>
     sql.unsafe(
       `INSERT INTO ${name} SELECT ${backend.key(prefix)}, ${backend.data}, 'v',
-        ${Date.now()} + ${direction} * (60000 + (i % 3540) * 1000) FROM ${backend.numbers(count)}`
+        ${Date.now()} + ${direction} * (600000 + (i % 3000) * 1000) FROM ${backend.numbers(count)}`
     ))
 
 /** One load and one replace of a live session after the other, at a steady rate. Answers their milliseconds. */
