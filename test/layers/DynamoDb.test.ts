@@ -118,7 +118,8 @@ describe.skipIf(dynamoDbUrl === undefined)("DynamoDB", () => {
   storeLaws(DynamoDb.layer({ ...own, endpoint, table, createTable: true }), {
     maxBytes: 399 * 1024,
     scans: true,
-    multiProcess: true
+    multiProcess: true,
+    unreachable: DynamoDb.layer({ ...own, endpoint: "http://127.0.0.1:1", table })
   })
 
   it.scopedLive("each operation is one request, and reads are consistent", () =>

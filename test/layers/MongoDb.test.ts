@@ -85,7 +85,8 @@ describe.skipIf(mongoDbUrl === undefined)("MongoDB", () => {
   storeLaws(MongoDb.layer({ url, database }), {
     maxBytes: 16 * 1024 * 1024 - 2048,
     scans: true,
-    multiProcess: true
+    multiProcess: true,
+    unreachable: MongoDb.layer({ url: "mongodb://127.0.0.1:1", database, timeout: "500 millis" })
   })
 
   it.scopedLive("each operation is one command, a write asks for a majority, a read for the primary", () =>

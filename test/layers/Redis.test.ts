@@ -89,7 +89,8 @@ describe.skipIf(redisUrl === undefined)("Redis", () => {
   storeLaws(Redis.layer({ url: redisUrl, prefix }), {
     name: "a connection of its own",
     multiProcess: true,
-    scans: true
+    scans: true,
+    unreachable: Redis.layer({ url: "redis://127.0.0.1:1" })
   })
 
   const BroughtAlong = Layer.unwrapScoped(
