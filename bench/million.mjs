@@ -41,8 +41,13 @@ const insertAll = (count) =>
       { concurrency: 256, discard: true }
     ))
 
+/** In the server, where the numbers and the hash come from. */
+const insertSelected = (columns, numbers) => (name, count) =>
+  Effect.flatMap(SqlClient.SqlClient, (sql) =>
+    sql.unsafe(`INSERT INTO ${name} SELECT ${columns}, ${expiresAt} FROM ${numbers(count - 1)}`))
+
 /** By statements of 500 rows. */
-const insertRows = (name) => (count) =>
+const insertRows = (name, count) =>
   Effect.flatMap(SqlClient.SqlClient, (sql) =>
     Effect.forEach(
       Array.from({ length: Math.ceil(count / 500) }, (_, batch) => batch * 500),
@@ -58,13 +63,13 @@ const insertRows = (name) => (count) =>
       { discard: true }
     ))
 
-const sqlBackend = (available, client) => ({
+const sqlBackend = (available, client, insert) => ({
   available,
   layer: (size) => {
     const name = `${own}_${size}`
     return Layer.provideMerge(Sql.layer({ table: name }), client(name))
   },
-  fill: (size, count) => insertRows(`${own}_${size}`)(count),
+  fill: (size, count) => insert(`${own}_${size}`, count),
   clear: (size) =>
     Effect.flatMap(SqlClient.SqlClient, (sql) =>
       Effect.forEach(["", "_migrations"], (end) => sql`DROP TABLE IF EXISTS ${sql(`${own}_${size}${end}`)}`))
@@ -77,9 +82,24 @@ const backends = {
     fill: (_, count) => insertAll(count),
     clear: () => Effect.void
   },
-  postgres: sqlBackend(DATABASE_URL !== undefined, () => PgClient.layer({ url: Redacted.make(DATABASE_URL) })),
-  mysql: sqlBackend(MYSQL_URL !== undefined, () => MysqlClient.layer({ url: Redacted.make(MYSQL_URL) })),
-  sqlite: sqlBackend(true, (name) => LibsqlClient.layer({ url: `file:${folder}-${name}.db` })),
+  postgres: sqlBackend(
+    DATABASE_URL !== undefined,
+    () => PgClient.layer({ url: Redacted.make(DATABASE_URL) }),
+    insertSelected(
+      "encode(sha256(convert_to(i::text, 'UTF8')), 'hex'), convert_to(repeat('data', 150), 'UTF8'), md5(i::text)",
+      (last) => `generate_series(0, ${last}) AS n(i)`
+    )
+  ),
+  mysql: sqlBackend(
+    MYSQL_URL !== undefined,
+    () => MysqlClient.layer({ url: Redacted.make(MYSQL_URL) }),
+    // In the order of the keys: else InnoDB reads a page for each.
+    insertSelected(
+      "k, REPEAT('data', 150), MD5(k)",
+      (last) => `(SELECT SHA2(seq, 256) AS k FROM seq_0_to_${last} ORDER BY k) AS n`
+    )
+  ),
+  sqlite: sqlBackend(true, (name) => LibsqlClient.layer({ url: `file:${folder}-${name}.db` }), insertRows),
   file: {
     available: true,
     layer: (size) => FileSystem.layer({ directory: `${folder}-${size}` }),

@@ -72,6 +72,15 @@ describe("Sql on SQLite", () => {
         yield* Layer.build(Sql.layer({ createTable: false }))
       }).pipe(Effect.scoped, Effect.provide(Layer.suspend(() => client(newFile())))))
 
+    it.effect("the log is written back by 100 pages, or as somebody has chosen", () =>
+      Effect.gen(function*() {
+        yield* Layer.build(Sql.layer())
+        expect(yield* query("PRAGMA wal_autocheckpoint")).toEqual([{ wal_autocheckpoint: 100 }])
+        yield* query("PRAGMA wal_autocheckpoint = 500")
+        yield* Layer.build(Layer.fresh(Sql.layer()))
+        expect(yield* query("PRAGMA wal_autocheckpoint")).toEqual([{ wal_autocheckpoint: 500 }])
+      }).pipe(Effect.scoped, Effect.provide(Layer.suspend(() => client(newFile())))))
+
     it.effect("a foreign table is explained", () =>
       Effect.gen(function*() {
         yield* query("CREATE TABLE sessions (id TEXT)")
