@@ -4,6 +4,7 @@
  *
  * @internal
  */
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
@@ -690,6 +691,10 @@ export class RequestSession<A> {
       if (found._tag === "Left" || found.right._tag !== "Current") {
         return this.refresh(work)
       }
+      // guard: nobody goes back behind what the request has seen
+      if (found.right.base.record.seq < work.base!.record.seq) {
+        return this.refresh(work)
+      }
       work.base = found.right.base
       work.draft = undefined
       return this.replace(work, now)
@@ -749,6 +754,7 @@ export class RequestSession<A> {
   private foundDone(work: Work<A>, stored: Stored, record: SessionRecord): Result<void> {
     const draft = work.draft!
     const id = work.nextId!
+    this.settings.turns.leave(id.key, stored)
     return Effect.clockWith((clock) => {
       const verdict = Verdict.judge(record, id.proof, clock.unsafeCurrentTimeMillis())
       const base = verdict === "current" ? this.open(stored, record) : Either.left(SessionError.conflict("Gone"))
@@ -885,10 +891,19 @@ export class RequestSession<A> {
   }
 
   private touch(base: Base<A>, expiresAt: number): Effect.Effect<void> {
-    return Effect.uninterruptible(Effect.matchEffect(
+    return Effect.uninterruptible(Effect.matchCauseEffect(
       this.settings.store.touch(this.id!.key, base.stored, expiresAt),
       {
-        onFailure: (error) => Effect.logWarning(`Session: its deadline could not be moved (${error.message})`),
+        // a store that dies of it has not answered either: the response stays
+        onFailure: (cause) =>
+          Effect.logWarning(
+            `Session: its deadline could not be moved (${
+              Option.match(Cause.failureOption(cause), {
+                onNone: () => "the store died",
+                onSome: (error) => error.message
+              })
+            })`
+          ),
         onSuccess: (touched) => {
           if (!touched) {
             // guard: a stale touch sends no cookie

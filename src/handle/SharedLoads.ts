@@ -27,12 +27,11 @@ export const sharedLoads = (store: Store): Store => {
   const line = new KeyedTurns<{ readonly began: number; readonly found: Found }>()
   let moment = 0
 
-  const leave = (key: string) =>
-    Effect.sync(() => {
-      const left = alone.get(key)! - 1
-      if (left === 0) alone.delete(key)
-      else alone.set(key, left)
-    })
+  const leave = (key: string) => {
+    const left = alone.get(key)! - 1
+    if (left === 0) alone.delete(key)
+    else alone.set(key, left)
+  }
 
   const together = (key: string) => {
     const arrived = moment++
@@ -55,11 +54,20 @@ export const sharedLoads = (store: Store): Store => {
 
   return SessionStore.of({
     load: (key) =>
-      Effect.suspend(() => {
+      Effect.uninterruptibleMask((restore) => {
         const others = alone.get(key) ?? 0
-        if (others >= maxAlone) return together(key)
+        if (others >= maxAlone) return restore(together(key))
         alone.set(key, others + 1)
-        return Effect.ensuring(store.load(key), leave(key))
+        return Effect.matchCauseEffect(restore(store.load(key)), {
+          onFailure: (cause) => {
+            leave(key)
+            return Effect.failCause(cause)
+          },
+          onSuccess: (found) => {
+            leave(key)
+            return Effect.succeed(found)
+          }
+        })
       }),
     insert: (key, data, expiresAt) => store.insert(key, data, expiresAt),
     replace: (key, expected, data, expiresAt) => store.replace(key, expected, data, expiresAt),

@@ -16,31 +16,31 @@ interface Waiter {
  * line.
  */
 export class Turn {
-  private taken = false
+  private holder: Waiter | undefined
   private readonly line: Array<Waiter> = []
 
   /** Runs `effect` when its turn has come. */
   run<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.uninterruptibleMask((restore) => {
+      const self: Waiter = { given: false, resume: undefined }
       const work = Effect.matchCauseEffect(restore(effect), {
         onFailure: (cause) => {
-          this.pass()
+          this.pass(self)
           return Effect.failCause(cause)
         },
         onSuccess: (value) => {
-          this.pass()
+          this.pass(self)
           return Effect.succeed(value)
         }
       })
-      if (!this.taken) {
-        this.taken = true
+      if (this.holder === undefined) {
+        this.holder = self
         return work
       }
-      const waiter: Waiter = { given: false, resume: undefined }
-      this.line.push(waiter)
-      return Effect.matchCauseEffect(restore(untilGiven(waiter)), {
+      this.line.push(self)
+      return Effect.matchCauseEffect(restore(untilGiven(self)), {
         onFailure: (cause) => {
-          this.leave(waiter)
+          this.leave(self)
           return Effect.failCause(cause)
         },
         onSuccess: () => work
@@ -50,24 +50,35 @@ export class Turn {
 
   /** Whether nobody has the turn. */
   get isFree(): boolean {
-    return !this.taken
+    return this.holder === undefined
   }
 
-  private pass(): void {
-    const waiter = this.line.shift()
-    if (waiter === undefined) {
-      this.taken = false
-      return
-    }
-    waiter.given = true
-    waiter.resume?.()
+  /** Who has the turn, to be told from others. */
+  get heldBy(): object | undefined {
+    return this.holder
   }
 
-  private leave(waiter: Waiter): void {
-    if (waiter.given) {
-      return this.pass() // the turn came in the same moment
+  /** Passes the turn on without its holder, who goes on all the same. */
+  skip(): void {
+    if (this.holder !== undefined) this.pass(this.holder)
+  }
+
+  private pass(self: Waiter): void {
+    if (this.holder !== self) {
+      return // it was skipped
     }
-    this.line.splice(this.line.indexOf(waiter), 1)
+    this.holder = this.line.shift()
+    if (this.holder !== undefined) {
+      this.holder.given = true
+      this.holder.resume?.()
+    }
+  }
+
+  private leave(self: Waiter): void {
+    if (self.given) {
+      return this.pass(self) // the turn came in the same moment
+    }
+    this.line.splice(this.line.indexOf(self), 1)
   }
 }
 
@@ -79,45 +90,79 @@ const untilGiven = (waiter: Waiter): Effect.Effect<void> =>
     waiter.resume = () => resume(Effect.void)
   })
 
+interface Line<Left> {
+  readonly turn: Turn
+  users: number
+  left: Left | undefined
+  watched: boolean
+}
+
+/** Milliseconds of `Clock` between two looks at a line. */
+const watchMillis = 2500
+
 /**
  * A line per key, in which one may leave something for the next; nothing is
- * kept for a key that nobody uses.
+ * kept for a key that nobody uses. One who has the turn for 2.5 to 5 seconds
+ * keeps it no longer from the others: the line is there for speed, and what is
+ * done in it is safe outside, too.
  */
 export class KeyedTurns<Left = never> {
-  private readonly turns = new Map<string, { readonly turn: Turn; users: number; left: Left | undefined }>()
+  private readonly lines = new Map<string, Line<Left>>()
 
   /** Whether anybody has, or waits for, the turn of `key`. */
   has(key: string): boolean {
-    return this.turns.has(key)
+    return this.lines.has(key)
   }
 
   /** What was left to the line of `key` last. */
   left(key: string): Left | undefined {
-    return this.turns.get(key)?.left
+    return this.lines.get(key)?.left
   }
 
   /** Leaves something to the line of `key`, if there is one. */
   leave(key: string, left: Left | undefined): void {
-    const entry = this.turns.get(key)
-    if (entry !== undefined) entry.left = left
+    const line = this.lines.get(key)
+    if (line !== undefined) line.left = left
   }
 
   /** Runs `effect` when the turn of `key` has come. */
   run<A, E, R>(key: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.acquireUseRelease(
-      Effect.sync(() => {
-        const entry = this.turns.get(key) ?? { turn: new Turn(), users: 0, left: undefined }
-        this.turns.set(key, entry)
-        entry.users++
-        return entry
+      Effect.suspend(() => {
+        const line = this.lines.get(key) ?? { turn: new Turn(), users: 0, left: undefined, watched: false }
+        this.lines.set(key, line)
+        line.users++
+        if (line.users === 1 || line.watched) {
+          return Effect.succeed(line)
+        }
+        line.watched = true
+        return Effect.as(Effect.forkDaemon(watch(line)), line)
       }),
       ({ turn }) => turn.run(effect),
-      (entry) =>
+      (line) =>
         Effect.sync(() => {
-          if (--entry.users === 0) {
-            this.turns.delete(key)
+          if (--line.users === 0) {
+            this.lines.delete(key)
           }
         })
     )
   }
 }
+
+/** One fiber for a line in which somebody waits: a timeout for each of them would cost more than all they do. */
+const watch = <Left>(line: Line<Left>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const holder = line.turn.heldBy
+    return Effect.flatMap(Effect.sleep(watchMillis), () => {
+      if (line.users < 2) {
+        line.watched = false
+        return Effect.void
+      }
+      // guard: one that hangs does not hold up the line
+      if (line.turn.heldBy === holder) {
+        line.left = undefined
+        line.turn.skip()
+      }
+      return watch(line)
+    })
+  })

@@ -408,7 +408,7 @@ const busyMillis = 5000
  * Where sessions are many, each page of the log belongs to another page of the
  * file, and whoever fills the log waits for all of them: at a million sessions
  * and 1000 pages, as by default, the slowest hundredth of the writes took
- * 27 ms; with 100 it is 8 (`bench/million.mjs`). What was chosen stays.
+ * 27 ms; with 100 it is 12 (`bench/million.mjs`). What was chosen stays.
  */
 const checkpointOften = (sql: SqlClient.SqlClient): Effect.Effect<unknown, SqlError> =>
   Effect.flatMap(

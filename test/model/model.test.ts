@@ -50,7 +50,7 @@ it(`model: ${steps} steps at random`, async () => {
   }
 }, 10_000 + steps)
 
-const kinds = ["read", "touch", "update", "guarded", "transact", "login", "logout"] as const
+const kinds = ["read", "touch", "update", "guarded", "transact", "decide", "login", "logout"] as const
 
 it("model: every schedule of two requests with one fault", async () => {
   const { note, print } = counter()

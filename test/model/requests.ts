@@ -36,12 +36,13 @@ export const initial: Value = { done: [], slot: "" }
 
 export const format = SessionFormat.native("model/App", PayloadCodec.msgpack())
 
-export const kinds = ["read", "update", "guarded", "transact", "login", "logout", "save", "flash"] as const
+export const kinds = ["read", "update", "guarded", "transact", "decide", "login", "logout", "save", "flash"] as const
 
 /**
  * What a request does: `read` the value; `update` it; read `slot` and set it;
- * `transact`; `login` with a new id; `logout`; `save` in the middle; sign out
- * and leave a `flash` message.
+ * `transact`; `decide` by what is there whether to write at all; `login` with
+ * a new id; `logout`; `save` in the middle; sign out and leave a `flash`
+ * message.
  */
 export type Kind = typeof kinds[number]
 
@@ -59,6 +60,8 @@ export interface Sent {
   readonly cookie: string | undefined
   readonly id: SessionFormat.SessionId | undefined
   readonly sentAt: number
+  /** What had happened by then. */
+  readonly sentTick: number
   /** What the web handler listens with to the client going away. */
   onAbort: () => void
   /** What it meant to write, by name. */
@@ -68,6 +71,8 @@ export interface Sent {
   expected: Value
   seen: Value | undefined
   answer: Value | undefined
+  /** How many writes it found; it wrote if there was room. */
+  found: number
   saved: boolean
   destroyed: boolean
   /** The handler came to its end. */
@@ -79,6 +84,9 @@ export interface Sent {
   readonly faults: { load: number; refused: number; lost: number }
   status: number | undefined
 }
+
+/** Writes that leave no room for those who decide. */
+export const enough = 2
 
 const add = (name: string) => (value: Value): Value => ({ ...value, done: [...value.done, name] })
 
@@ -100,6 +108,12 @@ const handle = (session: Handle, sent: Sent) =>
         break
       case "transact":
         sent.answer = yield* session.transact((value) => [add(first)(value), add(first)(value)])
+        break
+      case "decide":
+        sent.found = yield* session.transact((value) => [
+          value.done.length,
+          value.done.length < enough ? add(first)(value) : value
+        ])
         break
       case "login":
         yield* session.regenerate
@@ -154,8 +168,8 @@ const webHandler = (options: Session.Options) =>
     ))).pipe(Runtime.setFiberRef(FiberRef.currentScheduler, scheduler))
   )(app)
 
-/** With a cookie that ends with the browser, and with one that each touch prolongs. */
-const webHandlers = [webHandler({}), webHandler({ persistent: true })] as const
+/** Two processes, each with a cookie that ends with the browser, and with one that each touch prolongs. */
+const webHandlers = [{}, {}].map(() => [webHandler({}), webHandler({ persistent: true })] as const)
 
 /** As much of a web `Request` as is read: a real one, with its signal, costs more than all the rest. */
 const webRequest = (cookie: string | undefined, sent: Sent): Request => {
@@ -184,7 +198,7 @@ export class Requests {
   send(
     kind: Kind,
     browser: Browser,
-    options: { readonly slow?: boolean; readonly cookie?: string | undefined } = {}
+    options: { readonly slow?: boolean; readonly cookie?: string | undefined; readonly process?: 0 | 1 } = {}
   ): Sent {
     const name = `${kind}#${this.all.length}`
     const cookie = "cookie" in options ? options.cookie : browser.cookie
@@ -195,12 +209,14 @@ export class Requests {
       cookie,
       id: cookie === undefined ? undefined : Option.getOrThrow(format.parse(cookie)),
       sentAt: this.simulation.now,
+      sentTick: this.simulation.rules.tick,
       onAbort: () => {},
       writes: kind === "read" || kind === "logout" ? [] : kind === "save" ? [name, `${name}'`] : [name],
       verdict: "none",
       expected: initial,
       seen: undefined,
       answer: undefined,
+      found: 0,
       saved: false,
       destroyed: false,
       finished: false,
@@ -219,7 +235,9 @@ export class Requests {
     )
     const request = webRequest(cookie, sent)
     sentBySource.set(request, sent)
-    webHandlers[this.persistent ? 1 : 0](request).then((response) => this.answered(sent, browser, response))
+    webHandlers[options.process ?? 0]![this.persistent ? 1 : 0](request).then((response) =>
+      this.answered(sent, browser, response)
+    )
     drain()
     return sent
   }

@@ -8,7 +8,7 @@ import type * as Option from "effect/Option"
 import { isDeepStrictEqual } from "node:util"
 import type { SessionRecord } from "../../src/schema/SessionFormat.js"
 import type { Stored } from "../../src/SessionStore.js"
-import { format, initial, type Sent, type Value } from "./requests.js"
+import { enough, format, initial, type Sent, type Value } from "./requests.js"
 import type { How, Operation, Simulation } from "./simulation.js"
 
 /** What a run has to have met, or it showed nothing. */
@@ -231,7 +231,7 @@ export class Rules {
     const pending = sent.saved ? sent.writes.slice(1) : sent.writes
     if (error === undefined) {
       this.must(sent.aborted, sent, `answered ${status} without an error of the session`)
-      if (!sent.finished && sent.kind !== "save" && sent.kind !== "transact") {
+      if (!sent.finished && !["save", "transact", "decide"].includes(sent.kind)) {
         this.deny(pending, sent, "was interrupted before its commit")
       }
       return
@@ -306,8 +306,19 @@ export class Rules {
   }
 
   private succeeded(sent: Sent, cookie: string | undefined): void {
-    for (const name of sent.writes) {
+    const decidedNotTo = sent.kind === "decide" && sent.found >= enough
+    for (const name of decidedNotTo ? [] : sent.writes) {
       this.must(this.stored.has(name), sent, `"${name}" is acknowledged, and not stored`)
+    }
+    if (decidedNotTo) {
+      this.must(
+        this.since(sent).some(({ value }) => value.done.length === sent.found),
+        sent,
+        `decides by ${sent.found} writes, which there were not while it ran`
+      )
+    } else if (sent.kind === "decide") {
+      const { value } = this.stored.get(sent.writes[0]!)!
+      this.must(value.done.length === sent.found + 1, sent, "decides by what is not stored")
     }
     if (sent.kind === "read") {
       this.must(
@@ -368,6 +379,12 @@ export class Rules {
     const last = id && this.histories.get(id.key)?.at(-1)
     return last === undefined || last.record === undefined || last.expiresAt <= this.simulation.now ||
       !same(last.record.proof, id!.proof)
+  }
+
+  /** What its record was, from when it was sent. */
+  private since(sent: Sent): ReadonlyArray<Moment> {
+    const history = this.histories.get(sent.id?.key ?? "") ?? []
+    return history.filter((_, i) => (history[i + 1]?.tick ?? Infinity) > sent.sentTick)
   }
 
   private isFar(sent: Sent): boolean {

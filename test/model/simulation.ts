@@ -26,7 +26,7 @@ export type How = "deliver" | "loseReply" | "loseRequest" | "hold" | "refuse"
 
 export interface Pending {
   readonly sent: Sent
-  readonly event: Operation | "held" | "gate" | "sleep"
+  readonly event: Operation | "held" | "gate" | "sleep" | "watch"
   readonly happen: (how: How) => void
 }
 
@@ -130,7 +130,8 @@ export const clock: Clock.Clock = {
   sleep: (duration) =>
     Effect.suspend(() => {
       const end = simulation.now + Duration.toMillis(duration)
-      return pend("sleep", () => {
+      // no pause between attempts is as long as a look at the line
+      return pend(Duration.toMillis(duration) < 2500 ? "sleep" : "watch", () => {
         simulation.now = Math.max(simulation.now, Math.ceil(end))
         return Effect.void
       })

@@ -47,6 +47,14 @@ export const coreMutants: ReadonlyArray<CoreMutant> = [
     ),
     m("touches are throttled", "record.idleTimeout / 10", "0", "a deadline is moved once per tenth of the idle timeout")
   ]),
+  ...inFile("internal/turns.ts", [
+    m(
+      "one that hangs does not hold up the line",
+      "line.turn.heldBy === holder",
+      "false",
+      "a write that never ends holds up no other request"
+    )
+  ]),
   ...inFile("handle/RequestSession.ts", [
     m(
       "a store's word on deadlines is checked",
@@ -101,6 +109,12 @@ export const coreMutants: ReadonlyArray<CoreMutant> = [
       "Redacted.value(this.cookie.value) === this.presented",
       "false",
       "a commit that gave up does not send an id that a login has ended"
+    ),
+    m(
+      "nobody goes back behind what the request has seen",
+      "found.right.base.record.seq < work.base!.record.seq",
+      "false",
+      "a decision is made by nothing older than what its request has read"
     ),
     m(
       "the verdict falls again at each attempt",

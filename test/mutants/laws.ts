@@ -6,8 +6,11 @@ import * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import { expect } from "@effect/vitest"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -96,6 +99,9 @@ const outcome = (effect: Effect.Effect<unknown, SessionError>) =>
     onSuccess: () => "done",
     onFailure: (error) => "applied" in error && error.applied === "unknown" ? "unknown" : error.reason
   })
+
+/** Forked fibers have gone as far as they can. */
+const settled = Effect.repeatN(Effect.yieldNow(), 200)
 
 const loggedIn = (world: World, cookie: string) => elsewhere(world, cookie, login)
 
@@ -276,6 +282,46 @@ export const laws: Readonly<Record<string, Check>> = {
       world.faults.script("replace", Faults.after(elsewhere(world, cookie, increment)))
       expect(yield* outcome(request(world.app, cookie, increment))).toBe("done")
       expect(yield* countOf(world, cookie)).toBe(2)
+    })
+  ),
+
+  "a decision is made by nothing older than what its request has read": inWorld((world) =>
+    Effect.gen(function*() {
+      const cookie = yield* issued(world)
+      const faster = Faults.after(elsewhere(world, cookie, increment))
+      const gate = yield* Deferred.make<void>()
+      // the first has the turn and waits for its answer, while others go on
+      world.faults.script("replace", faster, (call) => Effect.zipLeft(call, Deferred.await(gate)), faster)
+      const first = yield* Effect.fork(request(world.app, cookie, increment))
+      yield* settled
+      yield* elsewhere(world, cookie, increment)
+      const second = yield* Effect.fork(Effect.suspend(() =>
+        world.app.open(cookie).handle.transact((value) =>
+          value.count < 3 ? ["old", value] : ["fresh", { ...value, count: value.count + 1 }]
+        )
+      ))
+      yield* settled
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(first)
+      expect(yield* Fiber.join(second)).toBe("fresh")
+      expect(yield* countOf(world, cookie)).toBe(5)
+    })
+  ),
+
+  "a write that never ends holds up no other request": inWorld((world) =>
+    Effect.gen(function*() {
+      const cookie = yield* issued(world)
+      const faster = Faults.after(elsewhere(world, cookie, increment))
+      const gate = yield* Deferred.make<void>()
+      world.faults.script("replace", faster, (call) => Effect.zipRight(Deferred.await(gate), call), faster)
+      yield* Effect.fork(request(world.app, cookie, increment))
+      yield* settled
+      const other = yield* Effect.fork(outcome(request(world.app, cookie, increment)))
+      yield* settled
+      yield* TestClock.adjust(5 * second)
+      const answered = yield* Fiber.poll(other)
+      yield* Deferred.succeed(gate, undefined) // or the fibers would never end
+      expect(answered).toEqual(Option.some(Exit.succeed("done")))
     })
   ),
 
