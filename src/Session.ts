@@ -339,7 +339,7 @@ const define = (
     Schema.isSchema(definition) ? definition : Schema.Struct(definition as Schema.Struct.Fields)
   ) as Schema.Schema<AnyValue>
   const decodeEmpty = Schema.decodeUnknownSync(schema)
-  const initial = options === undefined ? () => decodeEmpty({}) : () => options.initial
+  const initial = options === undefined ? () => decodeEmpty({}) : Payload.copies(schema, options.initial)
   const payload = Payload.make(schema, initial)
   const Tag = Context.Tag(id)<unknown, Session.StructHandle<AnyValue>>()
   const Manager = Context.GenericTag<Session.ManagerOf<unknown, AnyValue, Session.StructHandle<AnyValue>>>(
@@ -367,6 +367,26 @@ const define = (
   })
 }
 
+const checkFields = <A>(tag: string, payload: Payload.Payload<A>): Effect.Effect<void, SessionConfigError> => {
+  const wrong = (message: string, cause?: unknown) =>
+    new SessionConfigError({
+      option: "fields",
+      message: `${tag}: ${message}`,
+      ...(cause === undefined ? {} : { cause })
+    })
+  if (payload.keys.some((key) => typeof key === "symbol")) {
+    return wrong("the name of a field has to be text, a symbol cannot be stored")
+  }
+  return Effect.try({
+    try: () => void payload.initial(),
+    catch: (cause) =>
+      wrong(
+        "an empty session does not decode; give every field Schema.optional or a default, or an initial value that fits",
+        cause
+      )
+  })
+}
+
 const makeManager = Effect.fnUntraced(function*<A>(
   tag: string,
   payload: Payload.Payload<A>,
@@ -374,26 +394,19 @@ const makeManager = Effect.fnUntraced(function*<A>(
 ) {
   const store = sharedLoads(yield* SessionStore)
   const cookie = yield* SessionCookie.make(options.cookie)
+  yield* checkFields(tag, payload)
   const settings = yield* Effect.try({
-    try: (): Settings<A> => {
-      payload.initial()
-      return {
-        store,
-        payload,
-        format: SessionFormat.native(tag, options.codec ?? PayloadCodec.msgpack()),
-        idleTimeout: timeout("idleTimeout", options.idleTimeout ?? "30 minutes"),
-        absoluteTimeout: timeout("absoluteTimeout", options.absoluteTimeout ?? "24 hours"),
-        persistent: options.persistent ?? false,
-        onCorrupt: options.onCorrupt ?? "anonymous",
-        turns: new KeyedTurns()
-      }
-    },
-    catch: (cause) =>
-      cause instanceof SessionConfigError ? cause : new SessionConfigError({
-        option: "fields",
-        message: `${tag}: an empty session does not decode; give every field Schema.optional or a default`,
-        cause
-      })
+    try: (): Settings<A> => ({
+      store,
+      payload,
+      format: SessionFormat.native(tag, options.codec ?? PayloadCodec.msgpack()),
+      idleTimeout: timeout("idleTimeout", options.idleTimeout ?? "30 minutes"),
+      absoluteTimeout: timeout("absoluteTimeout", options.absoluteTimeout ?? "24 hours"),
+      persistent: options.persistent ?? false,
+      onCorrupt: options.onCorrupt ?? "anonymous",
+      turns: new KeyedTurns()
+    }),
+    catch: (cause) => cause as SessionConfigError // what `timeout` throws
   })
   if (!cookie.secure) {
     yield* Effect.logWarning(

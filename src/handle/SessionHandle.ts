@@ -5,6 +5,7 @@
  */
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { Session } from "../Session.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import type { SessionError } from "../SessionError.js"
@@ -102,10 +103,16 @@ const maxTimeout = 10 * 365 * 24 * 60 * 60 * 1000
 
 /** Checks a lifetime, in milliseconds. Throws a `SessionConfigError`. */
 export const timeout = (option: string, input: Duration.DurationInput): number => {
-  const millis = Math.round(Duration.toMillis(input))
+  const millis = Option.match(Duration.decodeUnknown(input), {
+    onNone: () => NaN,
+    onSome: (duration) => Math.round(Duration.toMillis(duration))
+  })
   // guard: lifetimes have bounds
   if (millis >= 1 && millis <= maxTimeout) {
     return millis
   }
-  throw new SessionConfigError({ option, message: `${option} has to be between 1 millisecond and 10 years` })
+  throw new SessionConfigError({
+    option,
+    message: `${option} has to be a duration from 1 millisecond to 10 years, like "30 minutes"`
+  })
 }
