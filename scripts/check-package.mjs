@@ -57,7 +57,11 @@ try {
     JSON.stringify({
       private: true,
       type: "module",
-      dependencies: { "effect-session": `file:${tarball}`, ...Object.fromEntries(needed.map((name) => [name, dev[name]])) }
+      dependencies: {
+        "effect-session": `file:${tarball}`,
+        "@types/ws": "^8", // @effect/platform-node's declarations need them
+        ...Object.fromEntries(needed.map((name) => [name, dev[name]]))
+      }
     })
   )
   run("npm", ["install", "--no-audit", "--no-fund", "--silent"])
@@ -66,7 +70,8 @@ try {
   const port = await freePort()
   const example = /^```ts\n([\s\S]*?)^```/m.exec(fs.readFileSync(path.join(root, "README.md"), "utf8"))[1]
   fs.writeFileSync(path.join(scratch, "example.ts"), example.replace("port: 3000", `port: ${port}`))
-  run("npx", ["tsc", "--strict", "--exactOptionalPropertyTypes", "--target", "es2022", "--lib", "es2023,dom", "--module", "nodenext", "--types", "node", "--skipLibCheck", "example.ts"])
+  // Without skipLibCheck: the declarations of the package are checked, too.
+  run("npx", ["tsc", "--strict", "--exactOptionalPropertyTypes", "--target", "es2022", "--lib", "es2023,dom", "--module", "nodenext", "--types", "node", "example.ts"])
 
   const server = spawn(process.execPath, ["example.js"], { cwd: scratch, stdio: ["ignore", "ignore", "inherit"] })
   try {

@@ -12,15 +12,20 @@ import type { SessionStoreError } from "./SessionStore.js"
 
 const causes = new WeakMap<object, unknown>()
 
+/** Where an error has its place in `causes`: inside of a span Effect hands out a proxy of it. */
+const place = Symbol("effect-session/SessionError/place")
+
 /**
  * Remembers why, out of the reach of schemas, JSON and `inspect` of fields: a
  * driver's text must not reach a client.
  */
 const because = <A extends object>(error: A, cause: unknown): A => {
-  if (cause !== undefined) {
-    causes.set(error, cause)
+  if (cause === undefined) {
+    return error
   }
-  return error
+  const key = {}
+  causes.set(key, cause)
+  return Object.defineProperty(error, place, { value: key })
 }
 
 /**
@@ -30,7 +35,10 @@ const because = <A extends object>(error: A, cause: unknown): A => {
  * @since 0.1.0
  * @category accessors
  */
-export const causeOf = (error: SessionError): unknown => causes.get(error)
+export const causeOf = (error: SessionError): unknown => {
+  const { [place]: key } = error as { readonly [place]?: object } // put there by `because`
+  return key && causes.get(key)
+}
 
 /**
  * The store could not be asked, 503. The session itself is as it was, and the

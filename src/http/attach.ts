@@ -16,12 +16,13 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
 import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
 import type { CookieChange } from "../handle/RequestSession.js"
 import type { CurrentFiber } from "../internal/fiber.js"
 import type { Session } from "../Session.js"
 import type { SessionError } from "../SessionError.js"
-import { isErrorResponse, isSessionError, toResponse } from "../SessionError.js"
+import { causeOf, isErrorResponse, isSessionError, SessionFailure, toResponse } from "../SessionError.js"
 import * as SessionCookie from "./SessionCookie.js"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -188,8 +189,22 @@ const failed = (cause: Cause.Cause<SessionError>, response: Response): Effect.Ef
     HttpServerResponse.mergeCookies(response.cookies)
   )
   return error._tag === "Some"
-    ? Effect.succeed(replaced)
+    ? error.value instanceof SessionFailure ? Effect.as(report(error.value), replaced) : Effect.succeed(replaced)
     : Effect.as(Effect.logError("Session: the commit died", cause), replaced)
+}
+
+/** What only a programmer can mend: where it is wrong, and no value. What an updater threw is the app's own. */
+const report = (error: SessionFailure): Effect.Effect<void> => {
+  const cause = causeOf(error)
+  if (error.reason === "Updater") {
+    return Effect.logWarning(`Session: nothing was stored: ${error.message}`, Cause.die(cause))
+  }
+  const places = ParseResult.isParseError(cause)
+    ? ParseResult.ArrayFormatter.formatErrorSync(cause).map(({ path }) => path.join("."))
+    : []
+  return Effect.logWarning(
+    `Session: nothing was stored: ${error.message}${places.length === 0 ? "" : ` (at ${places.join(", ")})`}`
+  )
 }
 
 const decorate = (

@@ -231,6 +231,14 @@ describe("conflicts", () => {
       expect(yield* stored(world, cookie)).toEqual({ count: 1, note: "" })
     }))
 
+  rule("causeOf tells why inside of a span, too", (world) =>
+    Effect.gen(function*() {
+      const opened = world.app.open(yield* issued(world))
+      yield* opened.handle.set("count", "two" as never)
+      const error = yield* Effect.flip(Effect.withSpan(opened.finish, "commit"))
+      expect(String(causeOf(error))).toContain("count")
+    }))
+
   rule("a value that does not fit its schema fails the commit and writes nothing", (world) =>
     Effect.gen(function*() {
       const cookie = yield* issued(world, { count: 1 })
