@@ -3,7 +3,9 @@
  * memcached 1.6; tested with 1.6.18.
  *
  * Memcached forgets: when it is full, and when it is started anew. Who cannot
- * have that takes another store.
+ * have that takes another store. A server without tokens (`-C`), or without
+ * evictions (`-M`: when it is full, it would remove the session that it cannot
+ * replace), is refused: each operation fails as `Rejected`.
  *
  * Every operation is one round trip, on the one server that a session lives
  * on, with two exceptions: an insert where something is already, and a removal
@@ -60,12 +62,13 @@ export interface Options {
 
 /**
  * The most that memcached's default of 1 MiB an item leaves for a session's
- * data, in bytes. More fails as `TooLarge` without being sent.
+ * data, in bytes. More fails as `TooLarge` without being sent; a server that was
+ * started with another size (`-I`) takes as much more, or less.
  *
  * @since 0.1.0
  * @category constants
  */
-export const maxBytes = 1024 * 1024 - 1024
+export const maxBytes = 1024 * 1024 - 1012
 
 /**
  * Makes the store, with a connection to each server that ends with the scope.
@@ -170,8 +173,11 @@ const parseTls = (options: boolean | tls.ConnectionOptions) =>
 type Operation = Exclude<SessionStoreError["operation"], "sweep">
 
 const storeOf = (client: Memcached.Client, prefix: string): SessionStore["Type"] => {
-  const attempt = <A>(operation: Operation, command: Effect.Effect<A, MemcachedError>) =>
-    Effect.mapError(command, (cause) => new SessionStoreError({ reason: reasons[cause.reason], operation, cause }))
+  const attempt = <A>(operation: Operation, command: Effect.Effect<A, MemcachedError>, actual = 0) =>
+    Effect.mapError(command, (cause) => {
+      const size = cause.limit === undefined ? {} : { limit: cause.limit - header, actual }
+      return new SessionStoreError({ reason: reasons[cause.reason], operation, cause, ...size })
+    })
 
   /** What is there, live or expired. */
   const find = (operation: Operation, key: string) =>
@@ -194,13 +200,11 @@ const storeOf = (client: Memcached.Client, prefix: string): SessionStore["Type"]
     expiresAt: number,
     send: (value: Uint8Array, ttl: number) => Effect.Effect<Option.Option<string>, MemcachedError>
   ) =>
-    data.length > maxBytes
-      ? new SessionStoreError({ reason: "TooLarge", operation, limit: maxBytes, actual: data.length })
-      : Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        Effect.map(
-          attempt(operation, send(encode(data, expiresAt), ttl(expiresAt, now))),
-          Option.map((token) => versionOf(token, expiresAt))
-        ))
+    Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.map(
+        attempt(operation, send(encode(data, expiresAt), ttl(expiresAt, now)), data.length),
+        Option.map((token) => versionOf(token, expiresAt))
+      ))
 
   const replace = (operation: Operation, key: string, expected: Version, data: Uint8Array, expiresAt: number) =>
     ifLive(

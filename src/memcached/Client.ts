@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { ConnectionOptions } from "node:tls"
-import type { Connection } from "./Connection.js"
+import { type Connection, withoutCas } from "./Connection.js"
 import { MemcachedError, type Reply } from "./Protocol.js"
 import * as Server from "./Server.js"
 
@@ -46,7 +46,8 @@ export interface Item {
 /**
  * Each is one command on one server, sent once. `ttl` is in seconds. A key has
  * 1 to 250 printable ASCII characters, no space among them; any other fails
- * without being sent.
+ * without being sent, and so does a value larger than the server takes: it would
+ * remove what it cannot replace, without a look at the token.
  *
  * @since 0.1.0
  * @category models
@@ -78,6 +79,12 @@ export const make = ({ servers, timeout, tls }: Options): Effect.Effect<Client, 
     over
   )
 
+/**
+ * What an item takes besides its value, in bytes: 309 with the longest key, and
+ * some to spare.
+ */
+const overhead = 1000
+
 const over = (servers: ReadonlyArray<Server.Server>): Client => {
   const at = <A>(key: string, command: (connection: Connection) => Effect.Effect<A, MemcachedError>) =>
     Effect.suspend(() =>
@@ -85,18 +92,24 @@ const over = (servers: ReadonlyArray<Server.Server>): Client => {
         ? Effect.flatMap(choose(servers, key).connection, command)
         : new MemcachedError({ reason: "Refused", message: "A key has 1 to 250 printable ASCII characters." })
     )
-  const put = (connection: Connection, key: string, value: Uint8Array, ttl: number, condition: string) =>
-    Effect.map(
-      connection.send(`ms ${key} ${value.length} c T${expiry(ttl)} ${condition}`, value),
-      (reply) => reply.code === "HD" ? Option.some(tokenOf(connection, reply)) : Option.none()
-    )
+  const put = (connection: Connection, key: string, value: Uint8Array, ttl: number, condition: string) => {
+    const limit = connection.itemSize - overhead
+    return value.length > limit
+      ? new MemcachedError({ reason: "TooLarge", message: "Larger than the server's largest item.", limit })
+      : Effect.flatMap(
+        connection.send(`ms ${key} ${value.length} c T${expiry(ttl)} ${condition}`, value),
+        (reply) => reply.code === "HD" ? Effect.asSome(tokenOf(connection, reply)) : Effect.succeedNone
+      )
+  }
   return {
     get: (key) =>
       at(key, (connection) =>
-        Effect.map(connection.send(`mg ${key} v c`), (reply) =>
-          reply.value === undefined
-            ? Option.none()
-            : Option.some({ value: reply.value, token: tokenOf(connection, reply) }))),
+        Effect.flatMap(connection.send(`mg ${key} v c`), (reply) => {
+          const { value } = reply
+          return value === undefined
+            ? Effect.succeedNone
+            : Effect.map(tokenOf(connection, reply), (token) => Option.some({ value, token }))
+        })),
     add: (key, value, ttl) => at(key, (connection) => put(connection, key, value, ttl, "ME")),
     replace: (key, token, value, ttl) =>
       at(key, (connection) => {
@@ -122,8 +135,10 @@ const over = (servers: ReadonlyArray<Server.Server>): Client => {
  */
 export const isKey = (key: string): boolean => /^[!-~]{1,250}$/.test(key)
 
-const tokenOf = ({ boot }: Connection, { words }: Reply) =>
-  `${boot}-${words.find((word) => word.startsWith("c"))?.slice(1)}`
+const tokenOf = ({ boot }: Connection, { words }: Reply) => {
+  const cas = words.find((word) => /^c[1-9]\d*$/.test(word))?.slice(1)
+  return cas === undefined ? withoutCas() : Effect.succeed(`${boot}-${cas}`)
+}
 
 /** Undefined: of a process that has ended, and its data with it. */
 const casOf = ({ boot }: Connection, token: string) => {

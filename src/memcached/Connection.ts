@@ -34,6 +34,9 @@ interface Waiting {
 
 const answers = new Set(["HD", "VA", "EN", "NF", "NS", "EX"])
 
+/** `mn` is answered `MN`, whatever the server makes of the question before it. */
+const greeting = "stats\r\nstats settings\r\nmn\r\n"
+
 /**
  * Connects at once. `onReady` is called when the server has introduced itself,
  * `onEnd` once, whatever the reason, never before the constructor returns.
@@ -44,10 +47,13 @@ const answers = new Set(["HD", "VA", "EN", "NF", "NS", "EX"])
 export class Connection {
   /** Names the server's process, for as long as it runs. */
   boot = ""
+  /** The most that an item may take, in bytes, with everything that belongs to it. */
+  itemSize = defaultItemSize
   private readonly socket: net.Socket
   private readonly waiting: Array<Waiting> = []
   private readonly stats = new Map<string, string>()
   private sent = 0
+  private ready = false
   private ended = false
   private flushing = false
   private timer: NodeJS.Timeout | undefined
@@ -60,8 +66,8 @@ export class Connection {
     const { host, port, timeout } = options
     this.socket = options.tls ? tls.connect({ ...options.tls, host, port }) : net.connect({ host, port })
     this.socket.setNoDelay(true).setKeepAlive(true, 30_000)
-    this.socket.once(options.tls ? "secureConnect" : "connect", () => this.socket.write("stats\r\n"))
-    const read = makeReader((reply) => this.boot === "" ? this.greet(reply) : this.answer(reply))
+    this.socket.once(options.tls ? "secureConnect" : "connect", () => this.socket.write(greeting))
+    const read = makeReader((reply) => this.ready ? this.answer(reply) : this.greet(reply))
     this.socket.on("data", (chunk: Buffer) => {
       try {
         if (!this.ended) read(chunk)
@@ -115,10 +121,21 @@ export class Connection {
       this.stats.set(name, value)
       return
     }
+    if (this.boot !== "") return code === "MN" ? this.settle() : undefined
     if (code === "ERROR") throw new MemcachedError({ reason: "Unavailable", message: [code, ...words].join(" ") })
     const started = Number(this.stats.get("time")) - Number(this.stats.get("uptime"))
     if (code !== "END" || Number.isNaN(started)) throw junk()
     this.boot = `${this.stats.get("pid")}-${started}`
+    this.stats.clear()
+  }
+
+  /** A server that told nothing of its settings is taken to have the usual ones. */
+  private settle(): void {
+    if (this.stats.get("cas_enabled") === "no") throw withoutCas()
+    if (this.stats.get("evictions") === "off") throw withoutEvictions()
+    const itemSize = Number(this.stats.get("item_size_max"))
+    if (itemSize > 0) this.itemSize = itemSize
+    this.ready = true
     clearTimeout(this.timer)
     this.timer = undefined
     this.onReady()
@@ -156,7 +173,25 @@ export class Connection {
   }
 }
 
+const defaultItemSize = 1024 * 1024
+
 const endOfLine = Buffer.from("\r\n")
+
+/**
+ * Its writes have no tokens, and so none can be conditional.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export const withoutCas = (): MemcachedError =>
+  new MemcachedError({ reason: "Refused", message: "The server was started without CAS (-C)." })
+
+/** Out of memory, it removes what was to be replaced, whoever asked. */
+const withoutEvictions = () =>
+  new MemcachedError({
+    reason: "Refused",
+    message: "The server was started without evictions (-M): when it is full, a write that it refuses ends the session."
+  })
 
 const closed = () => new MemcachedError({ reason: "Unavailable", message: "The connection has ended." })
 

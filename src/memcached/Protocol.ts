@@ -13,8 +13,8 @@ import * as Data from "effect/Data"
  * |---|---|---|
  * | `Unavailable` | refused, reset, or it does not speak the protocol | perhaps |
  * | `Timeout` | no answer in time | perhaps |
- * | `Refused` | out of memory, or a bad key | no |
- * | `TooLarge` | larger than the server's largest item | no |
+ * | `Refused` | out of memory, a bad key, or a server whose options do not suit | no |
+ * | `TooLarge` | larger than the server's largest item; `limit` in bytes, if it is known | no |
  *
  * Nothing of a key or a value is in it.
  *
@@ -24,6 +24,7 @@ import * as Data from "effect/Data"
 export class MemcachedError extends Data.TaggedError("MemcachedError")<{
   readonly reason: "Unavailable" | "Timeout" | "Refused" | "TooLarge"
   readonly message: string
+  readonly limit?: number
 }> {}
 
 /**

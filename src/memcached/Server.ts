@@ -31,22 +31,22 @@ export interface Server {
  * @category constructors
  */
 export const make = (options: Options): Effect.Effect<Server, never, Scope.Scope> =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.async<Reconnecting>((resume) => {
-        const server = new Reconnecting(options, () => resume(Effect.succeed(server)))
-      }),
-      (server) => Effect.sync(() => server.close())
-    ),
-    (server) => ({
+  Effect.acquireRelease(
+    Effect.sync(() => new Reconnecting(options)),
+    (server) => Effect.sync(() => server.close())
+  ).pipe(
+    Effect.tap((server) => Effect.promise(() => server.tried)),
+    Effect.map((server) => ({
       name: `${options.host}:${options.port}`,
       connection: Effect.suspend(() => server.state)
-    })
+    }))
   )
 
 /** By timers of the machine: a server's recovery is not a matter of the application's `Clock`. */
 class Reconnecting {
   state: Effect.Effect<Connection, MemcachedError> = Effect.never
+  /** Settles with the first attempt, whatever has come of it. */
+  readonly tried: Promise<void>
   private connection: Connection
   private failures = 0
   private isReady = false
@@ -54,8 +54,9 @@ class Reconnecting {
   private timer: NodeJS.Timeout | undefined
   private readonly waiting = new Set<() => void>()
 
-  constructor(private readonly options: Options, private readonly onFirst: () => void) {
+  constructor(private readonly options: Options) {
     this.connection = this.connect()
+    this.tried = new Promise((resolve) => this.waiting.add(resolve))
   }
 
   close(): void {
@@ -90,7 +91,6 @@ class Reconnecting {
 
   private settle(state: Effect.Effect<Connection, MemcachedError>): void {
     this.state = state
-    this.onFirst()
     for (const resume of this.waiting) resume()
   }
 

@@ -5,6 +5,7 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -40,18 +41,20 @@ const say = (port: number, text: string) =>
     return String(reply)
   })
 
-/** Stands between, writes down what is sent, and may do something else with a reply than to pass it on. */
+/** Stands between, writes down what is sent, and may do something else than to pass it on. */
 const proxyTo = (port: number) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const sockets = new Set<net.Socket>()
       const pass = (reply: Buffer, socket: net.Socket): unknown => socket.write(reply)
-      const proxy = { servers: "", sent: "", pass, onReply: pass, close: () => {} }
+      const rewrite = (request: string) => request
+      const proxy = { servers: "", port, sent: "", rewrite, pass, onReply: pass, close: () => {} }
       const listener = net.createServer((socket) => {
-        const memcached = net.connect(port, "127.0.0.1")
+        const memcached = net.connect(proxy.port, "127.0.0.1")
         socket.on("data", (chunk) => {
-          proxy.sent += chunk.toString("latin1")
-          memcached.write(chunk)
+          const text = chunk.toString("latin1")
+          proxy.sent += text
+          memcached.write(proxy.rewrite(text), "latin1")
         })
         socket.on("close", () => memcached.destroy())
         memcached.on("data", (reply) => proxy.onReply(reply, socket))
@@ -358,6 +361,13 @@ describe.skipIf(!canStart("memcached"))("a memcached of one's own", () => {
       })
   )
 
+  it.scopedLive("who waits for a server that says nothing can be interrupted", () =>
+    Effect.gen(function*() {
+      const building = yield* Effect.fork(storeAt(yield* impostor(""), { timeout: "1 minute" }))
+      yield* Effect.sleep("50 millis")
+      yield* Fiber.interrupt(building)
+    }))
+
   // SECURITY-BAR H-17 to H-19, REG-E1.
   it.scopedLive("a hostile key is rejected without being sent, and the connection stays in step", () =>
     Effect.gen(function*() {
@@ -385,14 +395,56 @@ describe.skipIf(!canStart("memcached"))("a memcached of one's own", () => {
       expect(Option.getOrThrow(yield* store.load("canary"))).toMatchObject({ version, data })
     }))
 
-  it.scopedLive("a server that takes less than 1 MiB: too large, and the connection stays in step", () =>
+  it.scopedLive.each<readonly [kibibytes: number, ...options: ReadonlyArray<string>]>([
+    [128, "-o", "slab_chunk_max=65536"],
+    [2048]
+  ])(
+    "F-CN3: a session outlives a write that is larger than the largest item of its server: %s KiB",
+    ([kibibytes, ...options]) =>
+      Effect.gen(function*() {
+        const proxy = yield* proxyTo((yield* server("-I", `${kibibytes}k`, ...options)).port)
+        const store = yield* storeAt(proxy.servers)
+        const limit = kibibytes * 1024 - 1012
+        const tooMuch = Buffer.alloc(limit + 1)
+        const old = yield* insert(store, "key")
+        const version = Option.getOrThrow(yield* store.replace("key", old, data, soon()))
+        proxy.sent = ""
+        for (const expected of [version, old]) {
+          const error = yield* Effect.flip(store.replace("key", expected, tooMuch, soon()))
+          expect(error).toMatchObject({ reason: "TooLarge", limit, actual: limit + 1 })
+        }
+        expect(yield* reasonOf(store.insert("key", tooMuch, soon()))).toBe("TooLarge")
+        expect(proxy.sent).toBe("")
+        expect(Option.getOrThrow(yield* store.load("key"))).toMatchObject({ version, data })
+        expect(Option.isSome(yield* store.insert("k".repeat(242), Buffer.alloc(limit), soon()))).toBe(true)
+      })
+  )
+
+  it.scopedLive("how much a server takes is asked again with each connection", () =>
     Effect.gen(function*() {
-      const proxy = yield* proxyTo((yield* server("-I", "512k")).port)
+      const small = yield* server("-I", "64k", "-o", "slab_chunk_max=32768")
+      const proxy = yield* proxyTo((yield* server()).port)
       const store = yield* storeAt(proxy.servers)
-      expect(yield* reasonOf(store.insert("key", Buffer.alloc(700_000), soon()))).toBe("TooLarge")
-      yield* insert(store, "key")
-      expect(Option.getOrThrow(yield* store.load("key")).data).toEqual(data)
-      expect(proxy.sent.match(/stats/g)).toHaveLength(1)
+      yield* store.insert("key", Buffer.alloc(100_000), soon())
+      proxy.port = small.port
+      proxy.onReply = (_, socket) => socket.destroy()
+      yield* Effect.flip(store.load("key"))
+      proxy.onReply = proxy.pass
+      yield* recovered(store)
+      const error = yield* Effect.flip(store.insert("key", Buffer.alloc(100_000), soon()))
+      expect(error).toMatchObject({ reason: "TooLarge", limit: 64 * 1024 - 1012 })
+    }))
+
+  it.scopedLive("a server that does not tell its settings is taken to have the usual ones", () =>
+    Effect.gen(function*() {
+      const proxy = yield* proxyTo((yield* server("-I", "2m")).port)
+      for (const question of ["stats nonsense", "version", "stats items", "verbosity"]) {
+        proxy.rewrite = (request) => request.replace("stats settings", question)
+        const store = yield* storeAt(proxy.servers)
+        yield* insert(store, question.replace(" ", "-"))
+        const error = yield* Effect.flip(store.insert("other", Buffer.alloc(Memcached.maxBytes + 1), soon()))
+        expect(error).toMatchObject({ reason: "TooLarge", limit: Memcached.maxBytes })
+      }
     }))
 
   it.scopedLive("too much for memcached is not sent", () =>
@@ -406,15 +458,27 @@ describe.skipIf(!canStart("memcached"))("a memcached of one's own", () => {
       yield* store.insert("k".repeat(242), Buffer.alloc(Memcached.maxBytes), soon())
     }))
 
-  it.scopedLive("F-CN3: out of memory: writes are rejected, load and remove work", () =>
+  it.scopedLive("F-CN3: a server that removes a session when it is out of memory is refused", () =>
     Effect.gen(function*() {
-      const store = yield* storeAt((yield* server("-M", "-m", "8")).url)
-      const version = yield* insert(store, "key")
-      const full = yield* Effect.forEach(Array.from({ length: 40 }), (_, i) =>
-        Effect.either(store.insert(`key-${i}`, Buffer.alloc(500_000), soon())))
-      expect(full.at(-1)).toMatchObject({ left: { reason: "Rejected" } })
-      expect(Option.getOrThrow(yield* store.load("key")).version).toBe(version)
-      expect(yield* store.remove("key", version)).toBe(true)
+      const store = yield* storeAt((yield* server("-M")).url)
+      const error = yield* Effect.flip(store.insert("key", data, soon()))
+      expect(error.reason).toBe("Rejected")
+      expect(inspect(error.cause)).toContain("without evictions (-M)")
+    }))
+
+  it.scopedLive("a server without tokens is refused, at the greeting or at its first reply", () =>
+    Effect.gen(function*() {
+      const proxy = yield* proxyTo((yield* server("-C")).port)
+      for (const question of ["stats settings", "stats nonsense"]) {
+        proxy.rewrite = (request) => request.replace("stats settings", question)
+        const store = yield* storeAt(proxy.servers)
+        const operations = [store.insert("key", data, soon()), store.insert("key", data, soon()), store.load("key")]
+        for (const operation of operations) {
+          const error = yield* Effect.flip<unknown, SessionStoreError, never>(operation)
+          expect(error.reason).toBe("Rejected")
+          expect(inspect(error.cause)).toContain("started without CAS")
+        }
+      }
     }))
 
   it.scopedLive("what others keep there is corrupt, and stays as it is", () =>
