@@ -101,6 +101,9 @@ export declare namespace Session {
      * A new id for the same session, for login and every change of privilege.
      * Takes effect with the commit, which ends the old id and restarts the
      * absolute lifetime. On a new session there is nothing to do.
+     *
+     * Late requests under an id that it ended are told `Gone` for 30 seconds,
+     * and those of the last four ids only.
      */
     readonly regenerate: Effect.Effect<void, SessionError>
     /**
@@ -132,12 +135,17 @@ export declare namespace Session {
     /**
      * Runs `f` on the value, commits, and answers what `f` said about the value
      * that was really stored. For decisions that must hold: spend a coupon
-     * once, answer the new count.
+     * once, answer the new count. `f` is pure, like any updater: it may run
+     * more than once, so draw random codes before it.
      */
     readonly transact: <B>(f: (value: A) => readonly [B, A]) => Effect.Effect<B, SessionError>
     /** Back to the initial value; the id and the lifetimes stay. */
     readonly clear: Effect.Effect<void, SessionError>
-    /** Lifetimes of this session alone ("remember me"), with the next commit. */
+    /**
+     * Lifetimes of this session alone ("remember me"), with the next commit.
+     * Throws a `SessionConfigError` for what is no duration from 1 millisecond
+     * to 10 years: a programmer's mistake, a defect in a handler.
+     */
     readonly setLifetime: (lifetime: Lifetime) => Effect.Effect<void, SessionError>
   }
 

@@ -100,6 +100,8 @@ export interface Stored {
  *   `SessionStoreError`, or an outage would log everybody out.
  * - A write that failed as `Unavailable` or `Timeout` may have been applied. A
  *   store re-sends nothing but `load`, the driver's own retries included.
+ * - **Each comes to an end**, in a second or two, if need be as `Timeout`: a
+ *   request waits for its store as long as the store does.
  *
  * @since 0.1.0
  * @category tags

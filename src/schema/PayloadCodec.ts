@@ -40,7 +40,8 @@ export interface Options {
 /**
  * MessagePack. Carries JSON's values, and besides them `undefined`, `NaN`, the
  * infinities, 64-bit `bigint`s and `Uint8Array`s. Dates, maps, sets and class
- * instances are for the Schema to encode.
+ * instances are for the Schema to encode. An object with the two keys
+ * `constructor` and `toJSON` is refused, for msgpackr would call the latter.
  *
  * Strings must be well-formed Unicode, for msgpack strings are UTF-8.
  *
