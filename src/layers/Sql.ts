@@ -40,11 +40,12 @@
  * short, and the server a `statement_timeout` (in the URL:
  * `?statement_timeout=5000`) or `max_statement_time`.
  *
- * **SQLite** takes one writer at a time. Another process's write waits for up to
- * 5 seconds (or as long as the driver has been told), and its whole process with
- * it; then it fails as `Throttled`. So keep transactions on that file short. With
- * libsql such a failure is final: the driver does not free the statement, its
- * connection commits nothing more, and the process has to be started again. The
+ * **SQLite** takes one writer at a time. Another process's write is waited for
+ * as long as `timeout` says, at most 5 seconds (or as long as the driver has been
+ * told), and the whole process stands still meanwhile; then the operation fails
+ * as `Throttled`. So keep transactions on that file short. libsql commits nothing
+ * more on a connection that met a file in use: the store has it opened anew, or
+ * fails as `Unavailable`, and never acknowledges what was not committed. The
  * table is created together with `journal_mode = WAL`, so that readers do not
  * wait; set it on a file of your own. libsql forgets a `:memory:` database at
  * each transaction: use a file.
@@ -105,7 +106,8 @@ export interface Options extends TableOptions {
   readonly createTable?: boolean | undefined
   /**
    * The longest an operation may take, 2 seconds by default; then it fails with
-   * `Timeout`. Real time, not the `Clock`.
+   * `Timeout`. Real time, not the `Clock`. On SQLite also how long a file in use
+   * is waited for.
    */
   readonly timeout?: Duration.DurationInput | undefined
   /** How often expired records are removed, 10 minutes by default, jittered. */
@@ -141,24 +143,22 @@ export const make = Effect.fnUntraced(function*(
   const timeout = yield* positive("timeout", options.timeout ?? "2 seconds")
   const sweepInterval = yield* positive("sweepInterval", options.sweepInterval ?? "10 minutes")
   const client = yield* SqlClient.SqlClient
-  const dialect = yield* client.onDialectOrElse({
+  const known = yield* client.onDialectOrElse({
     pg: () => Either.right(dialects.pg),
     mysql: () => Either.right(dialects.mysql),
     sqlite: () => Either.right(dialects.sqlite),
     orElse: () => misconfigured("SqlClient", "The SQL store knows PostgreSQL, MySQL, MariaDB and SQLite.")
   })
-  const name = yield* tableOf(dialect, options)
-  const run = yield* makeRun(client, dialect)
+  const name = yield* tableOf(known, options)
+  const run = yield* makeRun(client, known)
   const sql = client.withoutTransforms()
+  const dialect = yield* Effect.orElseSucceed(run(known.setUp(sql, timeout), patience), () => known)
   const limits = yield* prepareTable(
     sql,
     dialect,
     name,
     options.createTable ?? true,
     (effect) => run(effect, patience)
-  )
-  const prelude = Option.getOrUndefined(
-    yield* Effect.orElseSucceed(run(dialect.prelude(sql), patience), () => Option.none<string>())
   )
   const table = sql.literal(name.quoted)
   const key = sql.literal(dialect.quote("key"))
@@ -175,12 +175,6 @@ export const make = Effect.fnUntraced(function*(
           ? new SessionStoreError({ reason: "Timeout", operation })
           : new SessionStoreError({ reason: dialect.reason(error), operation, cause: error.cause })
       ))
-
-  const write = <A>(
-    operation: SessionStoreError["operation"],
-    statement: Effect.Effect<A, SqlError>,
-    limit = timeout
-  ) => send(operation, prelude === undefined ? statement : inTurn(sql.unsafe(prelude), statement), limit)
 
   const live = (id: string, now: number, expected?: Version) =>
     expected === undefined
@@ -204,7 +198,7 @@ export const make = Effect.fnUntraced(function*(
       if (actual > limit) return Effect.fail(new SessionStoreError({ reason: "TooLarge", operation, limit, actual }))
       const version = Version(randomToken())
       return Effect.map(
-        write(operation, statement(version, now)),
+        send(operation, statement(version, now)),
         (done) => done ? Option.some(version) : Option.none()
       )
     })
@@ -231,10 +225,10 @@ export const make = Effect.fnUntraced(function*(
         )),
 
     touch: (id, current, expiresAt) =>
-      atNow((now) => write("touch", dialect.touch(sql, table, live(id, now, current.version), Math.ceil(expiresAt)))),
+      atNow((now) => send("touch", dialect.touch(sql, table, live(id, now, current.version), Math.ceil(expiresAt)))),
 
     remove: (id, expected) =>
-      atNow((now) => write("remove", changed(sql`DELETE FROM ${table} ${live(id, now, expected)}`)))
+      atNow((now) => send("remove", changed(sql`DELETE FROM ${table} ${live(id, now, expected)}`)))
   })
 
   /** Rests between batches for twice as long as one took: requests come first. */
@@ -242,7 +236,7 @@ export const make = Effect.fnUntraced(function*(
     const started = performance.now()
     const rest = Effect.suspend(() => pause(2 * (performance.now() - started)))
     return Effect.flatMap(
-      write("sweep", dialect.sweep(sql, table, now), patience),
+      send("sweep", dialect.sweep(sql, table, now), patience),
       ({ more, swept }) =>
         more
           ? Effect.map(Effect.zipRight(rest, sweep), (others) => swept + others)
@@ -334,10 +328,6 @@ const positive = (option: string, input: Duration.DurationInput): Either.Either<
 /** In whole milliseconds, as deadlines are: a `TestClock` has fractions, a bigint has none. */
 const atNow = <A, E>(f: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.clockWith((clock) => f(Math.floor(clock.unsafeCurrentTimeMillis())))
-
-/** One after the other with nothing in between, on a client that runs a statement in one go. */
-const inTurn = <A>(first: Effect.Effect<unknown, SqlError>, second: Effect.Effect<A, SqlError>) =>
-  Effect.zipRight(Effect.ignore(first), second, { concurrent: true })
 
 const toStored = (row: Row): Effect.Effect<Stored, SessionStoreError> => {
   const [data, version, expiresAt] = [bytesOf(row.data), textOf(row.version), integerOf(row.expires_at)]

@@ -13,9 +13,9 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type { SessionStoreErrorReason } from "../SessionStore.js"
 import { giveUpMySql, giveUpPostgres, onConnection } from "./connection.js"
+import { executeSqlite, inUse, waitFor } from "./libsql.js"
 
 export type DialectName = "pg" | "mysql" | "sqlite"
 
@@ -46,8 +46,8 @@ export interface Dialect {
   readonly ddl: (name: TableName, index: string) => ReadonlyArray<string>
   /** Looks at the columns. Answers what the table can take, or says in a sentence why it will not do. */
   readonly inspect: (sql: SqlClient.SqlClient, table: Statement.Fragment) => Effect.Effect<Limits | string, SqlError>
-  /** Sets up the connection. Answers what has to be run right before each write; none when nothing has. */
-  readonly prelude: (sql: SqlClient.SqlClient) => Effect.Effect<Option.Option<string>, SqlError>
+  /** The dialect for this client, set up; `timeout` is what an operation may take, in milliseconds. */
+  readonly setUp: (sql: SqlClient.SqlClient, timeout: number) => Effect.Effect<Dialect>
   readonly key: (key: string) => string | Uint8Array
   readonly data: (data: Uint8Array) => Uint8Array
   readonly rows: (
@@ -102,7 +102,6 @@ const codeOf = (error: SqlError): string => {
 const standard = {
   quote: (identifier: string) => `"${identifier}"`,
   inspect: (sql, table) => Effect.as(sql`SELECT "key", data, version, expires_at FROM ${table} WHERE 1 = 0`, unlimited),
-  prelude: () => Effect.succeedNone,
   key: (key) => key
 } satisfies Partial<Dialect>
 
@@ -160,6 +159,7 @@ const postgres: Driver = {
 
 const pg: Dialect = {
   ...standard,
+  setUp: () => Effect.succeed(pg),
   ...postgres,
   changed: returning(postgres),
   ddl: ({ schema, table }, index) => {
@@ -265,7 +265,7 @@ const mysql: Dialect = {
       // The rest of the packet is a few hundred bytes. Over it the server would close the connection.
       return { key: 255, data: Number(row?.packet) - 1024 }
     }),
-  prelude: () => Effect.succeedNone,
+  setUp: () => Effect.succeed(mysql),
   key: (key) => Buffer.from(key),
   data: buffer,
   rows: mysqlRows,
@@ -356,15 +356,17 @@ const mysqlReason = (number: number, code: string): SessionStoreErrorReason => {
 
 // SQLite.
 
-/** A copy: not every driver takes a part of a larger buffer. */
-const copy = (data: Uint8Array) => Buffer.from(data)
+/** `wait` is in milliseconds: how long a statement waits for a file in use. */
+const sqliteDriver = (wait: number): Driver => ({
+  rows: (sql, statement) => executeSqlite(sql, statement, wait),
+  // A copy: not every driver takes a part of a larger buffer.
+  data: (data) => Buffer.from(data)
+})
 
-const libsql: Driver = { rows: (_, statement) => statement, data: copy }
-
-const sqlite: Dialect = {
+const sqliteBy = (driver: Driver): Dialect => ({
   ...standard,
-  ...libsql,
-  changed: returning(libsql),
+  ...driver,
+  changed: returning(driver),
   ddl: ({ schema, table }, index) => {
     const prefix = schema === undefined ? "" : `"${schema}".`
     return [
@@ -381,28 +383,30 @@ const sqlite: Dialect = {
       `CREATE INDEX IF NOT EXISTS ${prefix}"${index}" ON "${table}" (expires_at)`
     ]
   },
-  // libsql never frees a statement that met a file in use: its connection then keeps its locks, and commits nothing
-  // more. So where the driver sets no time to wait, it is set, and for each write: the client opens another connection
-  // after each transaction.
-  prelude: (sql) =>
-    Effect.zipRight(
-      checkpointOften(sql),
-      Effect.map(pragma(sql, "busy_timeout"), (millis) =>
-        [0, busyMillis].includes(millis) ? Option.some(`PRAGMA busy_timeout = ${busyMillis}`) : Option.none())
-    ),
-  insert: insertOrTakeOver(libsql),
-  touch: touch(libsql),
-  sweep: sweepBy(libsql, ""),
+  // To a driver that keeps its connection the time is told once.
+  setUp: (sql, timeout) =>
+    Effect.gen(function*() {
+      yield* Effect.ignore(checkpointOften(sql))
+      const chosen = yield* Effect.orElseSucceed(pragma(sql, "busy_timeout"), () => 0)
+      const wait = [0, longestWait].includes(chosen) ? Math.min(Math.ceil(timeout), longestWait) : chosen
+      yield* Effect.ignore(sql.unsafe(waitFor(wait)))
+      return sqliteBy(sqliteDriver(wait))
+    }),
+  insert: insertOrTakeOver(driver),
+  touch: touch(driver),
+  sweep: sweepBy(driver, ""),
   reason: (error) => sqliteReason(codeOf(error)),
   // SQLite itself waits for a file in use.
   isUndone: () => false,
   repeats: 0,
   isMissing: (error) => /no such table|unknown database/i.test(String(error.cause)),
   oneConnection: true
-}
+})
 
 /** Milliseconds, during which the process stands still; what better-sqlite3 has by default. */
-const busyMillis = 5000
+const longestWait = 5000
+
+const sqlite = sqliteBy(sqliteDriver(longestWait))
 
 /**
  * Where sessions are many, each page of the log belongs to another page of the
@@ -419,10 +423,8 @@ const checkpointOften = (sql: SqlClient.SqlClient): Effect.Effect<unknown, SqlEr
 const pragma = (sql: SqlClient.SqlClient, name: string): Effect.Effect<number, SqlError> =>
   Effect.map(sql.unsafe<Row>(`PRAGMA ${name}`), ([row]) => Number(Object.values(row ?? {})[0]))
 
-const busy = /^SQLITE_(BUSY|LOCKED)/
-
 const sqliteReason = (code: string): SessionStoreErrorReason => {
-  if (busy.test(code)) return "Throttled"
+  if (inUse.test(code)) return "Throttled"
   if (code === "SQLITE_TOOBIG") return "TooLarge"
   if (/^SQLITE_(IOERR|CANTOPEN|INTERRUPT)/.test(code)) return "Unavailable"
   return code.startsWith("SQLITE_") || code === inTransaction ? "Rejected" : "Unavailable"

@@ -8,7 +8,6 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Option from "effect/Option"
 import { sha256Hex } from "../internal/crypto.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import type { Dialect, Limits, TableName } from "./dialects.js"
@@ -127,10 +126,4 @@ const migrate = (sql: SqlClient.SqlClient, table: Table): Effect.Effect<unknown,
  * at once, the loser's client of @effect/sql-libsql never comes out of it.
  */
 const createAlone = (sql: SqlClient.SqlClient, dialect: Dialect, table: Table): Effect.Effect<unknown, SqlError> =>
-  Effect.flatMap(
-    dialect.prelude(sql),
-    (prelude) =>
-      Effect.forEach([...Option.toArray(prelude), ...table.ddl], (statement) => sql.unsafe(statement), {
-        discard: true
-      })
-  )
+  Effect.forEach(table.ddl, (statement) => dialect.rows(sql, sql.unsafe(statement)), { discard: true })

@@ -194,7 +194,7 @@ describe("Sql on SQLite", () => {
     }).pipe(Effect.provide(layerTest())))
 
   describe("errors", () => {
-    it.effect("a connection waits for a file in use, also the one that follows a transaction", () =>
+    it.effect("a connection waits for a file in use as long as `timeout` says, also the one that follows a transaction", () =>
       Effect.gen(function*() {
         const store = yield* SessionStore
         const sql = yield* SqlClient.SqlClient
@@ -202,8 +202,14 @@ describe("Sql on SQLite", () => {
         yield* sql.withTransaction(Effect.void)
         expect(yield* timeout).toBe(0)
         yield* store.insert("k", bytes, never)
-        expect(yield* timeout).toBe(5000)
-      }).pipe(Effect.provide(layerTest())))
+        expect(yield* timeout).toBe(300)
+      }).pipe(Effect.provide(layerTest({ timeout: 300 }))))
+
+    it.effect("but no longer than 5 seconds", () =>
+      Effect.gen(function*() {
+        yield* Effect.flatMap(SessionStore, (store) => store.load("k"))
+        expect(yield* query("PRAGMA busy_timeout")).toEqual([{ timeout: 5000 }])
+      }).pipe(Effect.provide(layerTest({ timeout: "1 minute" }))))
 
     it.live("a file that another process writes is waited for, then Throttled, and nothing was done", () =>
       Effect.gen(function*() {
@@ -215,6 +221,81 @@ describe("Sql on SQLite", () => {
         expect(error).toMatchObject({ reason: "Throttled", cause: { code: "SQLITE_BUSY" } })
         expect(yield* store.load("k")).toEqual(Option.none())
       }).pipe(Effect.scoped))
+
+    describe("after a file that was in use, what is acknowledged is committed", () => {
+      /** A store, and the same file as another process has it. */
+      const setting = Effect.gen(function*() {
+        const url = newFile()
+        const ours = yield* Layer.build(Layer.provideMerge(Sql.layer({ timeout: 50 }), client(url)))
+        const theirs = yield* Layer.build(Layer.fresh(Layer.provideMerge(Sql.layer(), client(url))))
+        const store = Context.get(ours, SessionStore)
+        yield* store.insert("mine", bytes, never)
+        yield* store.insert("yours", bytes, never)
+        const they = (text: string) => Effect.provide(query(text), theirs)
+        const inUse = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+          Effect.acquireUseRelease(they("BEGIN IMMEDIATE"), () => effect, () => Effect.orDie(they("ROLLBACK")))
+        return { ours, theirs, store, inUse }
+      })
+      type Setting = Effect.Effect.Success<typeof setting>
+
+      const meetings: Readonly<Record<string, (setting: Setting) => Effect.Effect<unknown, unknown>>> = {
+        "a write": ({ store }) => Effect.flip(store.insert("new", bytes, never)),
+        "a logout": ({ store }) => Effect.flip(store.remove("mine")),
+        "several at once": ({ store }) =>
+          Effect.forEach(["mine", "new", "other"], (key) => Effect.flip(store.remove(key)), {
+            concurrency: "unbounded"
+          }),
+        "the sweep": ({ ours }) => Effect.flip(Context.get(ours, SessionSweeper).sweep),
+        "a statement of the application": ({ ours }) =>
+          Effect.flip(Effect.provide(query("DELETE FROM sessions WHERE version = 'x' RETURNING 1"), ours))
+      }
+      for (const [name, meet] of Object.entries(meetings)) {
+        it.live(`by ${name}`, () =>
+          Effect.gen(function*() {
+            const { inUse, ours, store, theirs } = yield* setting
+            const others = Context.get(theirs, SessionStore)
+            for (const key of ["mine", "again"]) {
+              yield* inUse(meet({ inUse, ours, store, theirs }))
+              // What is acknowledged is seen by others,
+              expect(yield* store.remove(key)).toBe(true)
+              expect(yield* others.load(key)).toEqual(Option.none())
+              expect(Option.isSome(yield* store.insert("again", bytes, never))).toBe(true)
+              expect(Option.isSome(yield* others.load("again"))).toBe(true)
+              // and what they do is seen here.
+              expect(yield* others.remove("yours")).toBe(true)
+              expect(yield* store.load("yours")).toEqual(Option.none())
+              yield* store.insert("yours", bytes, never)
+            }
+          }).pipe(Effect.scoped))
+      }
+
+      it.live("also what the application writes next", () =>
+        Effect.gen(function*() {
+          const { inUse, ours, store, theirs } = yield* setting
+          yield* inUse(Effect.flip(store.remove("mine")))
+          yield* Effect.provide(query("DELETE FROM sessions WHERE key = 'mine'"), ours)
+          expect(yield* Context.get(theirs, SessionStore).load("mine")).toEqual(Option.none())
+        }).pipe(Effect.scoped))
+
+      it.live("or else it fails as Unavailable, and says what to do", () =>
+        Effect.gen(function*() {
+          const { inUse, ours, store, theirs } = yield* setting
+          // What the type does not tell.
+          const { sdk } = Context.get(ours, SqlClient.SqlClient) as unknown as {
+            readonly sdk: { transaction: unknown }
+          }
+          yield* inUse(Effect.flip(store.remove("mine")))
+          expect(yield* store.remove("mine")).toBe(true)
+          yield* inUse(Effect.flip(Effect.provide(query("DELETE FROM sessions"), ours)))
+          sdk.transaction = () => Promise.reject(new Error("no other connection"))
+          for (let i = 0; i < 2; i++) {
+            const error = yield* Effect.flip(store.remove("yours"))
+            expect(error).toMatchObject({ reason: "Unavailable" })
+            expect(String(error.cause)).toContain("build the client anew")
+          }
+          expect(Option.isSome(yield* Context.get(theirs, SessionStore).load("yours"))).toBe(true)
+        }).pipe(Effect.scoped))
+    })
 
     it.effect("a table that was dropped and a file that may not be written are Rejected", () =>
       Effect.gen(function*() {
