@@ -22,10 +22,12 @@ export const bounded = <A>(
 ): Effect.Effect<A, unknown> =>
   Effect.async((resume) => {
     const controller = new AbortController()
-    const timer = setTimeout(() => {
+    const end = () => {
       resume(Effect.fail(timeIsUp))
       controller.abort()
-    }, millis)
+    }
+    // A process that was busy for long reads first what has arrived meanwhile.
+    const timer = setTimeout(() => setImmediate(end), millis)
     send(controller.signal)
       .then((value) => resume(Effect.succeed(value)), (error) => resume(Effect.fail(error)))
       .finally(() => clearTimeout(timer))
