@@ -158,9 +158,8 @@ const tellLater = Effect.fnUntraced(function*(onEvent: NonNullable<Options["onEv
   const events = yield* Queue.sliding<Event>(1000)
   yield* Queue.take(events).pipe(
     Effect.flatMap((event) => Effect.suspend(() => onEvent(event))),
-    Effect.catchAllCause((cause) =>
-      Cause.isInterruptedOnly(cause) ? Effect.interrupt : Effect.logDebug("a listener to session events failed", cause)
-    ),
+    // Of an interruption of this fiber itself it is not told.
+    Effect.catchAllCause((cause) => Effect.logDebug("a listener to session events failed", cause)),
     Effect.forever,
     Effect.forkScoped
   )

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
@@ -105,15 +106,26 @@ describe("Observed", () => {
       }
     }))
 
-  it.scoped("goes on telling after a listener has failed", () =>
+  it.scoped.each<readonly [string, Effect.Effect<void>]>([
+    ["died", Effect.die("once")],
+    ["been interrupted", Effect.interrupt],
+    ["waited for a fiber that was interrupted", Effect.flatMap(Effect.fork(Effect.interrupt), Fiber.join)]
+  ])("goes on telling after a listener has %s", ([, once]) =>
     Effect.gen(function*() {
       let told = 0
-      const store = yield* watched({
-        onEvent: () => Effect.suspend(() => ++told === 1 ? Effect.die("once") : Effect.void)
-      })
+      const store = yield* watched({ onEvent: () => Effect.suspend(() => ++told === 1 ? once : Effect.void) })
       yield* store.load("key")
       yield* store.load("key")
       yield* Effect.replicateEffect(Effect.yieldNow(), 20)
       expect(told).toBe(2)
+    }))
+
+  it.effect("tells nobody any more when its scope has closed", () =>
+    Effect.gen(function*() {
+      let told = 0
+      const store = yield* Effect.scoped(watched({ onEvent: () => Effect.sync(() => ++told) }))
+      yield* store.load("key")
+      yield* Effect.replicateEffect(Effect.yieldNow(), 20)
+      expect(told).toBe(0)
     }))
 })
