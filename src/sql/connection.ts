@@ -51,9 +51,21 @@ export const giveUpPostgres: GiveUp = (sql, connection) => {
   const { pg } = connection as Held
   if (pg === undefined) return
   pg.end().catch(() => {})
-  if (pg.processID !== undefined) {
-    Effect.runFork(Effect.ignore(sql.unsafe(`SELECT pg_cancel_backend(${pg.processID})`)))
-  }
+  if (pg.processID !== undefined) Effect.runFork(cancel(sql, pg.processID))
 }
+
+/** By another connection, which may be as silent, and then goes too. */
+const cancel = (sql: SqlClient.SqlClient, processID: number) =>
+  Effect.uninterruptible(sql.reserve).pipe(
+    Effect.flatMap((connection) =>
+      detached(
+        connection.executeRaw("SELECT pg_cancel_backend($1)", [processID]),
+        () => (connection as Held).pg?.end().catch(() => {})
+      )
+    ),
+    Effect.scoped,
+    Effect.timeout("1 second"),
+    Effect.ignore
+  )
 
 export const giveUpMySql: GiveUp = (_, connection) => (connection as Held).conn?.destroy()

@@ -23,6 +23,7 @@ import type { SessionConfigError } from "../../src/SessionConfigError.js"
 import { SessionStore, SessionStoreError, SessionSweeper } from "../../src/SessionStore.js"
 import { storeLaws } from "../../src/testing/StoreLaws.js"
 import { canStart, postgresUrl, type Server, startPostgres } from "../backends.js"
+import { type Proxy as ServerProxy, startProxy } from "../proxy.js"
 
 const bytes = new Uint8Array([0, 1, 128, 255])
 const never = 2 ** 52
@@ -32,6 +33,8 @@ const client = (url: string, options: PgClient.PgClientConfig = {}) =>
   PgClient.layer({ url: Redacted.make(url), ...options })
 
 class Table extends Context.Tag("test/Table")<Table, string>() {}
+
+class Proxy extends Context.Tag("test/Proxy")<Proxy, ServerProxy>() {}
 
 /** The log of its migrations too. */
 const dropTable = (table: string) =>
@@ -580,6 +583,35 @@ describe.skipIf(!canStart("postgres"))("Sql on a PostgreSQL that fails", () => {
         )
       )
     ))
+
+  it.live("silent connections: none stays in the pool, whatever becomes of the cancel", () =>
+    Effect.gen(function*() {
+      const store = yield* SessionStore
+      const sql = yield* SqlClient.SqlClient
+      const proxy = yield* Proxy
+      const everyConnection = Effect.scoped(Effect.all([sql.reserve, sql.reserve, sql.reserve]))
+      for (let outage = 0; outage < 2; outage++) {
+        yield* everyConnection
+        proxy.hang()
+        expect(yield* reasonOf(store.load("k"))).toBe("Timeout")
+        yield* Effect.promise(() => proxy.normal())
+        // A second for the cancel on another connection, which is silent too; the third is idle until it is asked.
+        yield* Effect.sleep(1500)
+        expect(yield* reasonOf(store.load("k"))).toBe("Timeout")
+        expect(yield* store.load("k")).toEqual(Option.none())
+      }
+      yield* Effect.flatMap(everyConnection, Effect.forEach((connection) => connection.executeRaw("SELECT 1", [])))
+    }).pipe(Effect.provide(Layer.unwrapScoped(Effect.gen(function*() {
+      const proxy = yield* Effect.acquireRelease(
+        Effect.promise(() => startProxy(server.port)),
+        (proxy) => Effect.promise(() => proxy.close())
+      )
+      const url = server.url.replace(`:${server.port}`, `:${proxy.port}`)
+      return layerTest({ timeout: 200 }).pipe(
+        Layer.provideMerge(client(url, { maxConnections: 3 })),
+        Layer.merge(Layer.succeed(Proxy, proxy))
+      )
+    })))))
 
   it.live("killed: Unavailable, and it recovers on the same port", () =>
     Effect.gen(function*() {
