@@ -28,6 +28,8 @@ export interface App {
   readonly output: () => string
   /** Asks it to end, as Ctrl-C does, and waits until it has. */
   readonly stop: () => Promise<number | null>
+  /** Ends it at once, whatever it is at. */
+  readonly kill: () => Promise<number | null>
 }
 
 /** Runs a program until it ends or has said so many times where it listens. */
@@ -57,11 +59,11 @@ const start = async (...options: Parameters<typeof run>): Promise<ReadonlyArray<
   const { addresses, child, ended, output } = run(...options)
   const urls = await addresses
   if (urls === undefined) throw new Error(`The example did not start:\n${output()}`)
-  const stop = () => {
-    child.kill("SIGTERM")
+  const end = (signal: "SIGTERM" | "SIGKILL") => () => {
+    child.kill(signal)
     return ended
   }
-  return urls.map((url) => ({ url, output, stop }))
+  return urls.map((url) => ({ url, output, stop: end("SIGTERM"), kill: end("SIGKILL") }))
 }
 
 /** `cwd`: where `file:./…` is; by default nowhere that matters. */
@@ -110,13 +112,19 @@ export interface Call {
   readonly form?: Record<string, string>
   readonly method?: string
   readonly headers?: Record<string, string>
+  /** Milliseconds after which it goes away without an answer. */
+  readonly patience?: number
 }
 
 // Not `fetch`, which costs several times as much: thousands of these run on a few cores.
 // A connection for each: one that the app closes just then would look like a failure.
 const agent = new http.Agent({ keepAlive: false })
 
-export const call = (app: App, target: string, { cookie, form, headers, json, method }: Call = {}): Promise<Answer> => {
+export const call = (
+  app: App,
+  target: string,
+  { cookie, form, headers, json, method, patience = 0 }: Call = {}
+): Promise<Answer> => {
   const body = form ? String(new URLSearchParams(form)) : typeof json === "string" ? json : JSON.stringify(json)
   const contentType = form ? "application/x-www-form-urlencoded;charset=UTF-8" : "application/json"
   return new Promise((resolve, reject) => {
@@ -135,6 +143,7 @@ export const call = (app: App, target: string, { cookie, form, headers, json, me
       response.on("end", () => resolve(answer(response, Buffer.concat(chunks).toString())))
     })
     request.on("error", reject)
+    request.setTimeout(patience, () => request.destroy())
     request.end(body)
   })
 }
