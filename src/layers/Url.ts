@@ -48,7 +48,8 @@ import * as Either from "effect/Either"
 import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
+import { connect, Socket } from "node:net"
 import { loadDriver, MissingPackage } from "../internal/driver.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import { SessionStore } from "../SessionStore.js"
@@ -309,6 +310,27 @@ const codeOf = (error: unknown): string => {
 /** Connections of a process to an SQL database. */
 const maxConnections = 10
 
+/**
+ * A client none of whose sockets outlives it. Drivers say goodbye and wait for
+ * an answer, one of them for good: a server that is silent gets a second.
+ */
+const withSockets = <A, E>(client: (keep: (socket: Socket) => Socket) => Layer.Layer<A, E>): Layer.Layer<A, E> =>
+  Layer.scopedContext(Effect.gen(function*() {
+    const sockets = new Set<Socket>()
+    const scope = yield* Effect.acquireRelease(Scope.make(), (scope, exit) =>
+      Scope.close(scope, exit).pipe(
+        Effect.disconnect,
+        Effect.interruptible,
+        Effect.timeoutOption("1 second"),
+        Effect.zipRight(Effect.sync(() => sockets.forEach((socket) => socket.destroySoon())))
+      ))
+    const keep = (socket: Socket) => {
+      sockets.add(socket)
+      return socket.once("close", () => sockets.delete(socket))
+    }
+    return yield* Layer.buildWithScope(client(keep), scope)
+  }))
+
 // The stores.
 
 const redis = (form: string): Scheme => ({
@@ -347,7 +369,14 @@ const postgres = (form: string): Scheme => ({
       yield* withOneHost(address)
       const { PgClient } = yield* load("@effect/sql-pg", address.scheme, () => import("@effect/sql-pg"))
       return yield* openSql(address, "PostgreSQL", (connectTimeout) =>
-        PgClient.layer({ url: Redacted.make(address.forDriver), connectTimeout, maxConnections }))
+        withSockets((keep) =>
+          PgClient.layer({
+            url: Redacted.make(address.forDriver),
+            connectTimeout,
+            maxConnections,
+            stream: () => keep(new Socket())
+          })
+        ))
     })
 })
 
@@ -361,21 +390,25 @@ const mysql = (form: string): Scheme => ({
       if (address.path === "") return yield* misspelt(address.scheme, "The database is missing.")
       const sslMode = yield* oneOf(address, "ssl-mode", "REQUIRED", "VERIFY_IDENTITY")
       const { MysqlClient } = yield* load("@effect/sql-mysql2", address.scheme, () => import("@effect/sql-mysql2"))
+      const [host, portNumber] = [decodeURIComponent(hostname).replace(/^\[|\]$/g, ""), Number(port || 3306)]
       return yield* openSql(address, "MySQL", (connectTimeout) =>
-        MysqlClient.layer({
-          host: decodeURIComponent(hostname).replace(/^\[|\]$/g, ""),
-          port: port === "" ? undefined : Number(port),
-          username: decodeURIComponent(username),
-          password: Redacted.make(decodeURIComponent(password)),
-          database: address.path,
-          maxConnections,
-          poolConfig: {
-            connectTimeout,
-            maxIdle: maxConnections,
-            ...(sslMode &&
-              { ssl: { rejectUnauthorized: sslMode !== "REQUIRED", verifyIdentity: sslMode !== "REQUIRED" } })
-          }
-        }))
+        withSockets((keep) =>
+          MysqlClient.layer({
+            host,
+            port: portNumber,
+            username: decodeURIComponent(username),
+            password: Redacted.make(decodeURIComponent(password)),
+            database: address.path,
+            maxConnections,
+            poolConfig: {
+              connectTimeout,
+              maxIdle: maxConnections,
+              stream: () => keep(connect({ host, port: portNumber, keepAlive: true, noDelay: true })),
+              ...(sslMode &&
+                { ssl: { rejectUnauthorized: sslMode !== "REQUIRED", verifyIdentity: sslMode !== "REQUIRED" } })
+            }
+          })
+        ))
     })
 })
 
