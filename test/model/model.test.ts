@@ -43,6 +43,7 @@ it(`model: ${steps} steps at random`, async () => {
       }),
       { seed: seed + batch, numRuns: runsAtOnce }
     )
+    await new Promise((resolve) => setImmediate(resolve)) // the runner wants to hear of us
   }
   console.log(`model: seed ${seed}, ${done} steps in ${schedules} schedules; of these with: ${print()}`)
   for (const happening of happenings) {
