@@ -211,23 +211,23 @@ const mistakeOfFile = (authority = ""): string | undefined =>
 const readParameters = (query: string | undefined, scheme: Scheme) =>
   Either.gen(function*() {
     const { driver = [], parameters } = scheme
+    const known = driver === "any" ? parameters : [...parameters, ...driver]
     const ours = new Map<string, string>()
     const left: Array<string> = []
+    const seen = new Set<string>()
     for (const pair of query ? query.split("&") : []) {
       const [name = "", value = ""] = pair.split(/=(.*)/s).map(decodeURIComponent)
-      if (!parameters.includes(name)) {
-        if (driver !== "any" && !driver.includes(name)) {
-          const known = [...parameters, ...driver]
-          const they = known.length === 0 ? "It takes none." : `It takes ${known.join(", ")}.`
-          return yield* Either.left(misspelt(scheme, `There is a parameter that is not known. ${they}`))
+      if (known.includes(name)) {
+        if (value === "" || seen.has(name)) {
+          return yield* Either.left(wrong(`The parameter "${name}" is ${value === "" ? "empty" : "there twice"}.`))
         }
-        left.push(pair)
-        continue
+        seen.add(name)
+      } else if (driver !== "any") {
+        const they = known.length === 0 ? "It takes none." : `It takes ${known.join(", ")}.`
+        return yield* Either.left(misspelt(scheme, `There is a parameter that is not known. ${they}`))
       }
-      if (value === "" || ours.has(name)) {
-        return yield* Either.left(wrong(`The parameter "${name}" is ${value === "" ? "empty" : "there twice"}.`))
-      }
-      ours.set(name, value)
+      if (parameters.includes(name)) ours.set(name, value)
+      else left.push(pair)
     }
     return { ours, left }
   })
@@ -304,7 +304,7 @@ const unreachable = (database: string, cause: Cause.Cause<unknown>): Cause.Cause
 
 const codeOf = (error: unknown): string => {
   if (!(error instanceof Error)) return ""
-  return "code" in error ? ` (${String(error.code)})` : codeOf(error.cause)
+  return "code" in error && error.code !== "" ? ` (${String(error.code)})` : codeOf(error.cause)
 }
 
 /** Connections of a process to an SQL database. */
@@ -494,7 +494,7 @@ const dynamodb: Scheme = {
       const isEmulator = endpoint?.startsWith("http:") ?? false
       const createTable = yield* oneOf(address, "createTable", "true", "false")
       const signed = credentials ?? (isEmulator ? "local:local" : undefined)
-      const [accessKeyId = "", secretAccessKey = ""] = signed?.split(":").map(decodeURIComponent) ?? []
+      const [accessKeyId = "", secretAccessKey = ""] = signed?.split(/:(.*)/s).map(decodeURIComponent) ?? []
       if (signed !== undefined && secretAccessKey === "") return yield* misspelt(scheme, "The secret is missing.")
       const DynamoDb = yield* load("@aws-sdk/client-dynamodb", scheme, () => import("./DynamoDb.js"))
       return DynamoDb.layer({

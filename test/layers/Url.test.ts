@@ -60,7 +60,7 @@ describe("opens what the URL says", () => {
     ["memcached", withParameters(memcachedUrl, `prefix=${own}:&timeout=5000`)],
     ["MongoDB", withParameters(mongoDbUrl, `collection=${own}&timeout=5000&appName=test`)],
     ["DynamoDB", dynamoDbUrl && `dynamodb://eu-central-1/${own}?endpoint=${dynamoDbUrl}&timeout=5000`],
-    ["DynamoDB, with a key", dynamoDbUrl && `dynamodb://key:s%2Fe@eu-central-1/${own}?endpoint=${dynamoDbUrl}`],
+    ["DynamoDB, with a key", dynamoDbUrl && `dynamodb://key::s%2Fe:c@eu-central-1/${own}?endpoint=${dynamoDbUrl}`],
     ["PostgreSQL", withParameters(postgresUrl, `table=${own}&schema=public&timeout=5000&application_name=test`)],
     ["MariaDB", withParameters(mysqlUrl?.replace("mysql:", "mariadb:"), `table=${own}&timeout=5000`)],
     ["SQLite", `sqlite:${files.directory}/a%23b.sqlite?table=other`],
@@ -142,6 +142,9 @@ describe("says what is wrong with a URL", () => {
     ["postgres://", /host is missing.*postgres:/],
     ["postgres://host:port/db", /host or its port/],
     ["postgres://host/db?sslmod=require", /not known. It takes table, schema, timeout.* sslmode/],
+    ["postgres://host/db?sslmode=", /"sslmode" is empty/],
+    ["postgres://host/db?sslmode", /"sslmode" is empty/],
+    ["postgres://host/db?sslmode=verify-full&sslmode=disable", /"sslmode" is there twice/],
     ["postgres://u:hunter2@127.0.0.1:1/db", /Failed to connect to PostgreSQL \(ECONNREFUSED\)/],
     ["postgresql://", /host is missing.*postgresql:/],
     ["mysql://host", /database is missing.*mysql:/],
@@ -152,7 +155,7 @@ describe("says what is wrong with a URL", () => {
     ["mariadb:///db", /host is missing.*mariadb:/],
     ["sqlite:", /file is missing.*sqlite::memory:/],
     ["sqlite://./file", /No host/],
-    ["sqlite:/no/such/folder/file", /Failed to connect to SQLite/],
+    ["sqlite:/no/such/folder/file", /Failed to connect to SQLite: is the URL right/],
     ["sqlite::memory:?table=a-b", /identifier/]
   ]
   for (const [url, says] of bad) {
