@@ -24,6 +24,8 @@ import { randomToken } from "../internal/crypto.js"
 import { parseAddress } from "../redis/Address.js"
 import type { Client, ClusterSettings, Connection } from "../redis/Client.js"
 import { commandTimeout, connectCluster, connectRedis, isCluster, refusal } from "../redis/Client.js"
+import type { Within } from "../redis/Database.js"
+import { databaseOf, watchDatabase } from "../redis/Database.js"
 import { scanKeys } from "../redis/Scan.js"
 import type { Wait as WaitMillis } from "../redis/Wait.js"
 import { barrier, evalAndWait, tooFewReplicas } from "../redis/Wait.js"
@@ -123,7 +125,8 @@ export interface Wait {
  * Waits for the connection, but Redis need not be up: requests fail as
  * `Unavailable` (at once) and work again at most half a second after Redis
  * does. Fails with `SessionConfigError` when `url`, `timeout` or `wait` makes
- * no sense, and when it is not said where Redis is.
+ * no sense, when it is not said where Redis is, and when it refuses the database;
+ * one that is refused later fails each operation as `Rejected`.
  *
  * @since 0.1.0
  * @category constructors
@@ -141,6 +144,9 @@ export const make: (
         message: "Say where Redis is: by url, host, path, sentinels or cluster."
       })
     }
+    if (cluster?.length && options.db) {
+      return yield* new SessionConfigError({ option: "db", message: "A cluster has no database but 0." })
+    }
     const connection = yield* Effect.acquireRelease(
       Effect.try({
         try: () =>
@@ -152,7 +158,8 @@ export const make: (
     )
     // The first request should find it ready; if Redis is down, reconnecting goes on by itself.
     yield* Effect.ignore(bounded(millis, connection.connect))
-    return contextOf(connection.client, { prefix, millis, wait: waitMillis }, connection)
+    const within = yield* enter(connection.client, millis)
+    return contextOf(connection.client, { prefix, millis, wait: waitMillis, within }, connection)
   }
 )
 
@@ -225,15 +232,34 @@ export const layerClient = (options: {
   readonly prefix?: string | undefined
   readonly wait?: Wait | undefined
 }): Layer.Layer<SessionStore | SessionScan, SessionConfigError> =>
-  Layer.effectContext(Effect.gen(function*() {
+  Layer.scopedContext(Effect.gen(function*() {
     const { client, prefix, wait } = options
     const refused = refusal(client)
     if (refused) return yield* refused
     const millis = commandTimeout(client)
     const waitMillis = yield* waitOf(wait, millis)
     if (isCluster(client) && isAway(client)) yield* Effect.ignore(bounded(millis, () => untilReady(client)))
-    return contextOf(client, { prefix, millis, wait: waitMillis })
+    const within = yield* enter(client, millis)
+    return contextOf(client, { prefix, millis, wait: waitMillis, within })
   }))
+
+/** Undefined: every connection begins in its database. */
+const enter = Effect.fnUntraced(function*(client: Client, millis: number) {
+  const database = isCluster(client) ? 0 : databaseOf(client)
+  if (database === 0) return undefined
+  const { within } = yield* Effect.acquireRelease(
+    Effect.sync(() => watchDatabase(client, database)),
+    ({ stop }) => Effect.sync(stop)
+  )
+  // While the server cannot be reached, that is the requests' matter.
+  return yield* bounded(millis, () => within(async () => within)).pipe(
+    Effect.catchAll((error) => {
+      if (client.status !== "ready" || !isReply(error)) return Effect.succeed(within)
+      const cause = withoutData(error)
+      return new SessionConfigError({ option: "db", message: `Database ${database}: ${cause.message}.`, cause })
+    })
+  )
+})
 
 /** The options, with what the URL says in the place of theirs. */
 const located = (url: Options["url"], given: Located): Effect.Effect<Located, SessionConfigError> => {
@@ -333,11 +359,12 @@ interface Settings {
   /** How long a command may take. */
   readonly millis: number
   readonly wait: Waiting | undefined
+  readonly within: Within | undefined
 }
 
 const contextOf = (client: Client, settings: Settings, connection?: Connection) => {
   const { prefix = "session:", wait } = settings
-  const attempt = attempts(client, settings.millis, connection)
+  const attempt = attempts(client, settings, connection)
 
   /** Keys of which a write may be there that replicas do not have, for a minute: the core asks within seconds. */
   const doubtful = new Map<string, NodeJS.Timeout>()
@@ -431,7 +458,7 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
 }
 
 /** How a command is sent, and what its failure means. */
-const attempts = (client: Client, millis: number, connection: Connection | undefined) => {
+const attempts = (client: Client, { millis, within = asIs }: Settings, connection: Connection | undefined) => {
   const failed = (operation: Operation) => (error: unknown) => {
     // A driver rejects with nothing but errors.
     const found = error as Error
@@ -443,13 +470,21 @@ const attempts = (client: Client, millis: number, connection: Connection | undef
     // What has not left goes when the connection is back; so far that is a matter of an error only.
     const sendLater = async <A>(error: Error, send: () => Promise<A>) => {
       if (!isUnsent(error) || !(await connection?.isBack(millis / 2))) throw error
-      return send()
+      return within(send)
     }
     return <A>(operation: Operation, send: () => Promise<A>) =>
       Effect.async<A, SessionStoreError>((resume) => {
-        const done = (reply: A) => resume(Effect.succeed(reply))
-        send().then(done, (error) =>
-          sendLater(error, send).then(done, (error) => resume(Effect.fail(failed(operation)(error)))))
+        let isOver = false
+        const end = (answer: Effect.Effect<A, SessionStoreError>) => {
+          isOver = true
+          clearTimeout(timer)
+          resume(answer)
+        }
+        const done = (reply: A) => end(Effect.succeed(reply))
+        const fail = (error: unknown) => isOver || end(Effect.fail(failed(operation)(error)))
+        // A process that was busy for long reads first what has arrived meanwhile.
+        const timer = connection && setTimeout(() => setImmediate(fail, timeIsUp), millis)
+        within(send).then(done, (error) => sendLater(error, send).then(done, fail))
       })
   }
   return <A>(operation: Operation, send: () => Promise<A>) =>
@@ -458,10 +493,13 @@ const attempts = (client: Client, millis: number, connection: Connection | undef
     )
 }
 
+const asIs: Within = (send) => send()
+
 const away = new Error("Connection is closed to every node of the cluster.")
 
 /** The server's broom: never earlier than the deadline, by a clock a minute off. */
-const ttl = (expiresAt: number, now: number) => Math.max(1, Math.ceil(expiresAt - now) + 60_000)
+const ttl = (expiresAt: number, now: number) =>
+  Math.min(Math.max(1, Math.ceil(expiresAt - now) + 60_000) || 1, Number.MAX_SAFE_INTEGER)
 
 /** ioredis would send a plain `Uint8Array` as the text "1,2,3". */
 const asBuffer = (data: Uint8Array) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)
@@ -494,11 +532,14 @@ const isUnsent = ({ message }: Error) => message.startsWith("Stream isn't writea
 
 const isOffline = ({ message }: Error) => /^(Stream isn't writeable|Connection is closed|None of startup)/.test(message)
 
+/** What the server said, and no failure of the connection. */
+const isReply = (error: unknown): error is Error => error instanceof Error && error.name === "ReplyError"
+
 /** Before Redis 7 the code of a script's error stands in the middle of the message. */
 const reasonOf = (error: Error): SessionStoreErrorReason => {
-  const { message, name } = error
+  const { message } = error
   if (error === timeIsUp || error === tooFewReplicas || message === "Command timed out") return "Timeout"
-  if (name !== "ReplyError") return "Unavailable"
+  if (!isReply(error)) return "Unavailable"
   if (/\b(WRONGTYPE|CORRUPT)\b/.test(message)) return "Corrupt"
   if (/\b(LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|MOVED|ASK)\b/.test(message)) return "Unavailable"
   return message.includes("max number of clients") ? "Throttled" : "Rejected"

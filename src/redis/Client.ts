@@ -40,8 +40,10 @@ export interface Client extends Node {
   readonly hgetallBuffer: (key: string) => Promise<Record<string, Buffer>>
   readonly evalsha: (sha: string, keys: number, ...args: Array<Argument>) => Promise<unknown>
   readonly eval: (script: string, keys: number, ...args: Array<Argument>) => Promise<unknown>
+  readonly select: (database: number) => Promise<unknown>
+  readonly on: (event: "close", listener: () => void) => unknown
   readonly once: (event: "ready" | "end", listener: () => void) => unknown
-  readonly off: (event: "ready" | "end", listener: () => void) => unknown
+  readonly off: (event: "ready" | "end" | "close", listener: () => void) => unknown
 }
 
 /** What a `Cluster` has besides. */
@@ -98,6 +100,8 @@ export const connectRedis = (options: RedisOptions, millis: number): Connection 
     reconnectOnError: (error) => error.message.includes("READONLY"),
     ...options,
     ...bounds(millis),
+    // For the greeting. An operation's time is counted elsewhere: this takes for late what was not read yet.
+    commandTimeout: 2 * millis,
     retryStrategy: (attempt) => {
       if (attempt > 1) {
         isHopeful = false
@@ -108,9 +112,15 @@ export const connectRedis = (options: RedisOptions, millis: number): Connection 
     // A sentinel that is frozen would be waited for without end.
     sentinelCommandTimeout: millis
   })
-  // In any other state it is reconnecting already, and by sentinels that would be its end.
-  const reconnect = () => redis.status === "ready" && redis.disconnect(true)
+  let isLeaving = false
+  const reconnect = () => {
+    // In any other state it is reconnecting already, and by sentinels that would be its end.
+    if (redis.status !== "ready" || isLeaving) return
+    isLeaving = true
+    redis.disconnect(true)
+  }
   redis.on("ready", () => {
+    isLeaving = false
     isHopeful = true
     settle(true)
   })
@@ -189,6 +199,7 @@ export const refusal = (client: unknown): SessionConfigError | undefined => {
   const options: ClusterOptions & RedisOptions = client.options
   if (options.keyPrefix || options.redisOptions?.keyPrefix) return refuse("keyPrefix", "Use the Layer's own `prefix`.")
   if (!isCluster(client)) return refusalOfNode(options, "")
+  if (options.redisOptions?.db) return refuse("redisOptions.db", "A cluster has no database but 0.")
   if (options.scaleReads !== "master") return refuse("scaleReads", "Replicas show sessions that were logged out.")
   if (options.retryDelayOnFailover !== 0) return refuse("retryDelayOnFailover", "Make it 0: others send a write twice.")
   // Unless this is given, a node's connection is not made anew, and so sends nothing again.

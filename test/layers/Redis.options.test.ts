@@ -89,6 +89,11 @@ describe("where Redis is", () => {
       expect((yield* refused(Redis.layer(options))).option).toBe("url")
     }))
 
+  it.effect("a cluster's database but 0", () =>
+    Effect.gen(function*() {
+      expect((yield* refused(Redis.layer({ cluster: [{ host: "a" }], db: 1 }))).option).toBe("db")
+    }))
+
   it.effect("sentinels without a master's name", () =>
     Effect.gen(function*() {
       expect((yield* refused(Redis.layer({ sentinels: [{ host: "a" }] }))).option).toBe("options")
@@ -142,6 +147,7 @@ describe("a client brought along", () => {
     ["scaleReads", () => cluster({ scaleReads: "all" })],
     ["keyPrefix", () => cluster({ keyPrefix: "app:" })],
     ["keyPrefix", () => cluster({ redisOptions: { ...bounds, keyPrefix: "app:" } })],
+    ["redisOptions.db", () => cluster({ redisOptions: { ...bounds, db: 1 } })],
     ["redisOptions.commandTimeout", () => cluster({ redisOptions: {} })],
     [
       "redisOptions.maxRetriesPerRequest",

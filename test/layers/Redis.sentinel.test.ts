@@ -42,6 +42,12 @@ describe.skipIf(!canStart("redis"))("Redis Sentinel", () => {
       yield* Effect.promise(() => client.quit())
     }))
 
+  it.live("a database that the master refuses is an error", () =>
+    Effect.gen(function*() {
+      const error = yield* Effect.flip(Effect.provide(insertAndLoad("any"), layer({ url: `${sentinels.url}/99` })))
+      expect(error).toMatchObject({ _tag: "SessionConfigError", option: "db" })
+    }))
+
   it.live("sentinels that are not there, or know no such master: unavailable, and nothing waits for them", () =>
     Effect.gen(function*() {
       for (const url of ["redis+sentinel://127.0.0.1:1/main", `${sentinels.url}-of-others`]) {

@@ -14,6 +14,7 @@ import { Redis as Client } from "ioredis"
 import { randomUUID } from "node:crypto"
 import { once } from "node:events"
 import * as net from "node:net"
+import { performance } from "node:perf_hooks"
 import { inspect } from "node:util"
 import * as Redis from "../../src/layers/Redis.js"
 import type { SessionStoreError } from "../../src/SessionStore.js"
@@ -214,6 +215,63 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
       expect(inspectAll(error)).not.toContain("wrong-password")
     }))
 
+  const brought = (url: string) =>
+    Effect.gen(function*() {
+      const client = new Client(url, { maxRetriesPerRequest: 0, commandTimeout: 500 })
+      client.on("error", () => {})
+      yield* Effect.addFinalizer(() => Effect.sync(() => client.disconnect()))
+      return Context.get(yield* Layer.build(Redis.layerClient({ client })), SessionStore)
+    })
+
+  it.scopedLive.each<readonly [string, (url: string) => ReturnType<typeof storeAt>]>([
+    ["a connection of its own", (url) => storeAt(url)],
+    ["a client brought along", brought]
+  ])("a database that the server refuses is an error, and never database 0: %s", ([, at]) =>
+    Effect.gen(function*() {
+      const redis = yield* server("--databases", "4")
+      const admin = yield* clientAt(redis.url)
+      expect(yield* Effect.flip(at(`${redis.url}/4`))).toMatchObject({ _tag: "SessionConfigError", option: "db" })
+
+      // refused on a later connection
+      const set = (...rules: ReadonlyArray<string>) => Effect.promise(() => admin.acl("SETUSER", "app", ...rules))
+      yield* set("on", ">pw", "~*", "+@all")
+      const store = yield* at(`${redis.url.replace("//", "//app:pw@")}/3`)
+      yield* insert(store, "key")
+      yield* set("-select")
+      yield* Effect.promise(() => admin.client("KILL", "USER", "app"))
+      yield* Effect.sleep("300 millis")
+      expect(yield* reasonOf(store.insert("other", data, soon()))).toBe("Rejected")
+      expect(yield* reasonOf(store.load("key"))).toBe("Rejected")
+      yield* set("+select")
+      expect(Option.getOrThrow(yield* store.load("key")).data).toEqual(data)
+
+      // refused by a server that was not there before
+      yield* Effect.promise(() => redis.kill())
+      const late = yield* at(`${redis.url}/4`)
+      yield* Effect.promise(() => redis.restart())
+      yield* Effect.sleep("1 second")
+      expect(yield* reasonOf(late.insert("key", data, soon()))).toBe("Rejected")
+      expect(yield* Effect.promise(() => admin.keys("*"))).toEqual([])
+    }))
+
+  it.scopedLive("a deadline that is none, and one beyond all times", () =>
+    Effect.gen(function*() {
+      const { url } = yield* server()
+      const store = yield* storeAt(url)
+      const admin = yield* clientAt(url)
+      for (const never of [Infinity, Number.MAX_VALUE, 1e21, 8.64e15]) {
+        yield* Effect.promise(() => admin.flushall())
+        const version = Option.getOrThrow(yield* store.insert("key", data, never))
+        expect(Option.isSome(yield* store.replace("key", version, data, never))).toBe(true)
+        expect(yield* store.touch("key", Option.getOrThrow(yield* store.load("key")), never)).toBe(true)
+        expect(yield* Effect.promise(() => admin.pttl("session:key"))).toBeGreaterThan(8e15)
+      }
+      yield* store.insert("past", data, -Infinity)
+      yield* store.insert("none", data, NaN)
+      yield* Effect.sleep("20 millis")
+      expect(yield* Effect.promise(() => admin.exists("session:past", "session:none"))).toBe(0)
+    }))
+
   it.scopedLive("F-R11: what others keep there is corrupt, and stays as it is", () =>
     Effect.gen(function*() {
       const { url } = yield* server()
@@ -298,6 +356,42 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
       )
       expect(answers.length).toBeGreaterThanOrEqual(keys.length)
       expect(answers.filter(({ found, key }) => found !== key)).toEqual([])
+    }))
+
+  it.scopedLive("a frozen server costs one new connection, however many wait for it", () =>
+    Effect.gen(function*() {
+      const redis = yield* server()
+      const warnings: Array<Error> = []
+      const note = (warning: Error) => warnings.push(warning)
+      yield* Effect.acquireRelease(
+        Effect.sync(() => process.on("warning", note)),
+        () => Effect.sync(() => process.off("warning", note))
+      )
+      const store = yield* storeAt(redis.url)
+      yield* Effect.promise(() => redis.kill("SIGSTOP"))
+      const loads = yield* Effect.forEach(Array.from({ length: 30 }), () => reasonOf(store.load("key")), {
+        concurrency: "unbounded"
+      })
+      expect(new Set(loads)).toEqual(new Set(["Timeout"]))
+      expect(warnings).toEqual([])
+      yield* Effect.promise(() => redis.kill("SIGCONT"))
+      yield* recovered(store)
+      // once more: it is not replaced once for all
+      yield* Effect.promise(() => redis.kill("SIGSTOP"))
+      expect(yield* reasonOf(store.load("key"))).toBe("Timeout")
+      yield* Effect.sleep("200 millis")
+      expect(yield* reasonOf(store.load("key"))).toBe("Unavailable")
+      yield* Effect.promise(() => redis.kill("SIGCONT"))
+    }))
+
+  it.scopedLive("an answer that arrived while the process was busy is not late", () =>
+    Effect.gen(function*() {
+      const store = yield* storeAt((yield* server()).url, { timeout: "300 millis" })
+      yield* insert(store, "first") // knows the script
+      const insertion = yield* Effect.fork(store.insert("key", data, soon()))
+      yield* Effect.promise(() => new Promise((resolve) => setImmediate(() => setImmediate(resolve))))
+      for (const start = performance.now(); performance.now() - start < 400;);
+      expect(Option.isSome(yield* insertion)).toBe(true)
     }))
 
   it.scopedLive("a connection that went silent is replaced", () =>
@@ -465,6 +559,18 @@ describe.skipIf(!canStart("redis"))("a Redis of one's own", () => {
         yield* Effect.sleep("600 millis")
       }))
       expect(yield* reasonOf(Stream.runForEach(entries, () => restart))).toBe("Unavailable")
+    }))
+
+  it.scopedLive("lists for who may not ask which server it is", () =>
+    Effect.gen(function*() {
+      const { url } = yield* server()
+      const admin = yield* clientAt(url)
+      const rules = ["on", ">pw", "~session:*", "+@read", "+@write", "+@connection", "+@scripting"]
+      yield* Effect.promise(() => admin.acl("SETUSER", "app", ...rules))
+      const own = url.replace("//", "//app:pw@")
+      yield* insert(yield* storeAt(own), "key")
+      const entries = yield* Stream.runCollect(yield* entriesAt(own))
+      expect(Chunk.toReadonlyArray(entries).map(({ key }) => key)).toEqual(["key"])
     }))
 
   it.scopedLive("a client brought along that answers numbers as text", () =>
