@@ -24,6 +24,12 @@ export interface TableName {
   readonly table: string
 }
 
+export interface Table extends TableName {
+  readonly quoted: string
+  /** The statements that create it; they can be run again. */
+  readonly ddl: ReadonlyArray<string>
+}
+
 export type Row = Readonly<Record<string, unknown>>
 
 /** A record to be inserted. */
@@ -44,8 +50,8 @@ export interface Dialect {
   readonly quote: (identifier: string) => string
   /** Can be run again; `index` is a name that is free. */
   readonly ddl: (name: TableName, index: string) => ReadonlyArray<string>
-  /** Looks at the columns. Answers what the table can take, or says in a sentence why it will not do. */
-  readonly inspect: (sql: SqlClient.SqlClient, table: Statement.Fragment) => Effect.Effect<Limits | string, SqlError>
+  /** Looks at the columns and the key. Answers what the table can take, or says in a sentence why it will not do. */
+  readonly inspect: (sql: SqlClient.SqlClient, table: Table) => Effect.Effect<Limits | string, SqlError>
   /** The dialect for this client, set up; `timeout` is what an operation may take, in milliseconds. */
   readonly setUp: (sql: SqlClient.SqlClient, timeout: number) => Effect.Effect<Dialect>
   readonly key: (key: string) => string | Uint8Array
@@ -92,6 +98,23 @@ const batch = 1000
 
 const unlimited: Limits = { key: Infinity, data: Infinity }
 
+/** Patterns of the types that will do. */
+type Columns = Readonly<Record<"key" | "data" | "version" | "expires_at", RegExp>>
+
+/** Which columns will not do, in a sentence. */
+const mistakeOf = (
+  expected: Columns,
+  columns: ReadonlyArray<Row>,
+  name = "name",
+  type = "type"
+): string | undefined => {
+  const types = new Map(columns.map((column) => [textOf(column[name]), textOf(column[type])]))
+  const wrong = Object.entries(expected).filter(([name, pattern]) => !pattern.test(types.get(name) ?? ""))
+  return wrong.length === 0
+    ? undefined
+    : `Columns that are missing or of another type: ${wrong.map(([name]) => name).join(", ")}.`
+}
+
 const codeOf = (error: SqlError): string => {
   const cause = error.cause
   return typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : ""
@@ -101,7 +124,6 @@ const codeOf = (error: SqlError): string => {
 
 const standard = {
   quote: (identifier: string) => `"${identifier}"`,
-  inspect: (sql, table) => Effect.as(sql`SELECT "key", data, version, expires_at FROM ${table} WHERE 1 = 0`, unlimited),
   key: (key) => key
 } satisfies Partial<Dialect>
 
@@ -110,6 +132,20 @@ type Driver = Pick<Dialect, "rows" | "data">
 
 const returning = ({ rows }: Driver): Dialect["changed"] => (sql, statement) =>
   Effect.map(rows(sql, sql`${statement} RETURNING 1`), (rows) => rows.length)
+
+const inspect = (
+  { rows }: Driver,
+  expected: Columns,
+  columns: (sql: SqlClient.SqlClient, table: Table) => Statement.Statement<Row>,
+  hasKey: (sql: SqlClient.SqlClient, table: Table) => Effect.Effect<boolean, SqlError>
+): Dialect["inspect"] =>
+(sql, table) =>
+  Effect.gen(function*() {
+    yield* rows(sql, sql`SELECT "key", data, version, expires_at FROM ${sql.literal(table.quoted)} WHERE 1 = 0`)
+    const mistake = mistakeOf(expected, yield* rows(sql, columns(sql, table)))
+    if (mistake !== undefined) return mistake
+    return (yield* hasKey(sql, table)) ? unlimited : `"key" has to be the primary key, or unique by itself.`
+  })
 
 const insertOrTakeOver = (driver: Driver): Dialect["insert"] => (sql, table, row, now) =>
   Effect.map(
@@ -160,6 +196,27 @@ const postgres: Driver = {
 const pg: Dialect = {
   ...standard,
   setUp: () => Effect.succeed(pg),
+  inspect: inspect(
+    postgres,
+    {
+      key: /^(text|character varying)$/,
+      data: /^bytea$/,
+      version: /^(text|character varying)$/,
+      expires_at: /^bigint$/
+    },
+    (sql, { quoted }) =>
+      sql`SELECT attname AS name, format_type(atttypid, atttypmod) AS type
+      FROM pg_attribute WHERE attrelid = ${quoted}::regclass AND attnum > 0`,
+    // An insert is planned and not done. What else it fails of, each write will say.
+    (sql, { quoted }) =>
+      Effect.match(
+        postgres.rows(
+          sql,
+          sql`EXPLAIN INSERT INTO ${sql.literal(quoted)} ("key") VALUES ('') ON CONFLICT ("key") DO NOTHING`
+        ),
+        { onFailure: (error) => codeOf(error) !== "42P10", onSuccess: () => true }
+      )
+  ),
   ...postgres,
   changed: returning(postgres),
   ddl: ({ schema, table }, index) => {
@@ -230,7 +287,7 @@ const mysqlChanged: Dialect["changed"] = (sql, statement) =>
 const mysqlBatch = 500
 
 /** Other columns would truncate in a server that is not strict, or take two keys for one. */
-const mysqlColumns: Readonly<Record<string, RegExp>> = {
+const mysqlColumns: Columns = {
   key: /^varbinary\(255\)$/,
   data: /^longblob$/,
   version: /^varbinary\(32\)$/,
@@ -255,15 +312,19 @@ const mysql: Dialect = {
       `) ENGINE = InnoDB`
     ].join("\n")
   ],
-  inspect: (sql, table) =>
+  inspect: (sql, { quoted }) =>
     Effect.gen(function*() {
-      const columns = yield* mysqlRows(sql, sql`SHOW COLUMNS FROM ${table}`)
-      const types = new Map(columns.map(({ Field, Type }) => [textOf(Field), textOf(Type)]))
-      const wrong = Object.keys(mysqlColumns).filter((name) => !mysqlColumns[name]!.test(types.get(name) ?? ""))
-      if (wrong.length > 0) return `Columns that are missing or of another type: ${wrong.join(", ")}.`
-      const [row] = yield* mysqlRows(sql, sql`SELECT @@max_allowed_packet AS packet`)
+      const columns = yield* mysqlRows(sql, sql`SHOW COLUMNS FROM ${sql.literal(quoted)}`)
+      const mistake = mistakeOf(mysqlColumns, columns, "Field", "Type")
+      if (mistake !== undefined) return mistake
+      const keys = columns.filter(({ Key }) => textOf(Key) === "PRI").map(({ Field }) => textOf(Field))
+      if (keys.join() !== "key") return "The primary key has to be `key`, and nothing else."
+      const [server] = yield* mysqlRows(sql, sql`SELECT @@max_allowed_packet AS packet, @@autocommit AS autocommit`)
+      if (Number(server?.autocommit) !== 1) {
+        return "On this server autocommit is off: nothing that is written would stay."
+      }
       // The rest of the packet is a few hundred bytes. Over it the server would close the connection.
-      return { key: 255, data: Number(row?.packet) - 1024 }
+      return { key: 255, data: Number(server?.packet) - 1024 }
     }),
   setUp: () => Effect.succeed(mysql),
   key: (key) => Buffer.from(key),
@@ -383,6 +444,27 @@ const sqliteBy = (driver: Driver): Dialect => ({
       `CREATE INDEX IF NOT EXISTS ${prefix}"${index}" ON "${table}" (expires_at)`
     ]
   },
+  inspect: inspect(
+    driver,
+    // SQLite goes by parts of their names.
+    {
+      key: /^(?!.*INT).*(CHAR|CLOB|TEXT)/i,
+      data: /BLOB/i,
+      version: /^(?!.*INT).*(CHAR|CLOB|TEXT)/i,
+      expires_at: /INT/i
+    },
+    (sql, { schema = null, table }) => sql`SELECT name, type FROM pragma_table_info(${table}, ${schema})`,
+    // Not by EXPLAIN, which libsql does not free.
+    (sql, { schema = null, table }) =>
+      Effect.map(
+        driver.rows(
+          sql,
+          sql`SELECT 1 FROM pragma_index_list(${table}, ${schema}) AS list WHERE "unique" AND NOT partial
+          AND (SELECT group_concat(name) FROM pragma_index_info(list.name, ${schema})) = 'key'`
+        ),
+        (indexes) => indexes.length > 0
+      )
+  ),
   // To a driver that keeps its connection the time is told once.
   setUp: (sql, timeout) =>
     Effect.gen(function*() {

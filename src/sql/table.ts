@@ -10,13 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { sha256Hex } from "../internal/crypto.js"
 import { SessionConfigError } from "../SessionConfigError.js"
-import type { Dialect, Limits, TableName } from "./dialects.js"
-
-export interface Table extends TableName {
-  readonly quoted: string
-  /** The statements that create it; they can be run again. */
-  readonly ddl: ReadonlyArray<string>
-}
+import type { Dialect, Limits, Table, TableName } from "./dialects.js"
 
 export const misconfigured = (option: string, message: string, cause?: unknown) =>
   Either.left(new SessionConfigError({ option, message, ...(cause === undefined ? {} : { cause }) }))
@@ -66,7 +60,7 @@ export const prepareTable = Effect.fnUntraced(function*(
   create: boolean,
   run: <A>(effect: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError | "timeout">
 ): Effect.fn.Return<Limits, SessionConfigError> {
-  const look = Effect.either(run(dialect.inspect(sql, sql.literal(table.quoted))))
+  const look = Effect.either(run(dialect.inspect(sql, table)))
   const unusable = (what: string, cause?: unknown) =>
     misconfigured("table", `${what} It is defined as:\n\n${printDdl(table)}`, cause)
 

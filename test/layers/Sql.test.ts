@@ -190,6 +190,47 @@ describe.skipIf(postgresUrl === undefined)("Sql on PostgreSQL", () => {
         expect((yield* buildError({ table })).message).toContain("cannot be read (Rejected)")
       }).pipe(Effect.scoped, Effect.provide(layerClient)))
 
+    const columns = { key: "text PRIMARY KEY", data: "bytea", version: "text", expires_at: "bigint" }
+    const wrong: Readonly<Record<string, readonly [change: Partial<typeof columns>, says: string]>> = {
+      "without a primary key": [{ key: "text" }, "\"key\" has to be the primary key, or unique"],
+      "with a wider primary key": [
+        { key: "text", expires_at: "bigint, PRIMARY KEY (key, version)" },
+        "\"key\" has to be the primary key, or unique"
+      ],
+      "with other columns": [
+        { key: "varchar(10) PRIMARY KEY", data: "text", expires_at: "int" },
+        "of another type: key, data, expires_at."
+      ]
+    }
+    for (const [name, [change, says]] of Object.entries(wrong)) {
+      it.effect(`a table ${name} is refused`, () =>
+        Effect.gen(function*() {
+          const table = yield* scopedTable
+          const definition = Object.entries({ ...columns, ...change }).map((column) => column.join(" ")).join(", ")
+          yield* query(`CREATE TABLE ${table} (${definition})`)
+          for (const schema of [undefined, "public"]) {
+            const error = yield* buildError({ table, schema })
+            expect(error).toMatchObject({ _tag: "SessionConfigError", option: "table" })
+            expect(error.message).toContain(says)
+          }
+        }).pipe(Effect.scoped, Effect.provide(layerClient)))
+    }
+
+    it.effect("a table whose key is unique otherwise will do, and so will a view of one", () =>
+      Effect.gen(function*() {
+        const table = yield* scopedTable
+        yield* query(
+          `CREATE TABLE ${table} (id serial PRIMARY KEY, key varchar UNIQUE, data bytea, version text, expires_at bigint)`
+        )
+        yield* query(`CREATE VIEW ${table}_view AS SELECT key, data, version, expires_at FROM ${table}`)
+        yield* Effect.addFinalizer(() => Effect.orDie(query(`DROP VIEW ${table}_view`)))
+        for (const name of [table, `${table}_view`]) {
+          const store = Context.get(yield* Layer.build(Layer.fresh(Sql.layer({ table: name }))), SessionStore)
+          expect(Option.isSome(yield* store.insert(name, bytes, never))).toBe(true)
+          expect(Option.isSome(yield* store.load(name))).toBe(true)
+        }
+      }).pipe(Effect.scoped, Effect.provide(layerClient)))
+
     it.effect("names are quoted, and no transform of the client touches them", () =>
       Effect.gen(function*() {
         const table = `Order${yield* Table}`
@@ -296,8 +337,8 @@ describe.skipIf(postgresUrl === undefined)("Sql on PostgreSQL", () => {
     it.effect("a row that is no record is Corrupt", () =>
       Effect.gen(function*() {
         const table = yield* scopedTable
-        yield* query(`CREATE TABLE ${table} (key text PRIMARY KEY, data text, version text, expires_at bigint)`)
-        yield* query(`INSERT INTO ${table} VALUES ('k', 'text', 'v', ${never})`)
+        yield* query(`CREATE TABLE ${table} (key text PRIMARY KEY, data bytea, version text, expires_at bigint)`)
+        yield* query(`INSERT INTO ${table} VALUES ('k', NULL, 'v', ${never})`)
         const store = Context.get(yield* Layer.build(Sql.layer({ table })), SessionStore)
         expect(yield* reasonOf(store.load("k"))).toBe("Corrupt")
       }).pipe(Effect.scoped, Effect.provide(layerClient)))

@@ -129,6 +129,23 @@ describe.skipIf(mysqlUrl === undefined)("Sql on MariaDB", () => {
         )
         expect((yield* buildError({ table })).message).toContain("of another type: key, data, expires_at.")
       }).pipe(Effect.scoped, Effect.provide(layerClient)))
+
+    for (
+      const [name, keys] of Object.entries({
+        "without a primary key": "",
+        "with a unique key only": ", id int AUTO_INCREMENT PRIMARY KEY, UNIQUE (`key`)",
+        "with a wider primary key": ", PRIMARY KEY (`key`, version)"
+      })
+    ) {
+      it.effect(`a table ${name} is refused`, () =>
+        Effect.gen(function*() {
+          const table = yield* scopedTable
+          yield* query(
+            `CREATE TABLE ${table} (\`key\` varbinary(255) NOT NULL, data longblob, version varbinary(32), expires_at bigint${keys})`
+          )
+          expect((yield* buildError({ table })).message).toContain("The primary key has to be `key`, and nothing else.")
+        }).pipe(Effect.scoped, Effect.provide(layerClient)))
+    }
   })
 
   describe("operations", () => {
@@ -335,6 +352,18 @@ describe.skipIf(!canStart("mysql"))("Sql on a MariaDB that fails", () => {
       yield* Effect.retry(store.load("k"), Schedule.spaced(50))
       expect(Option.isSome(yield* store.replace("k", version, bytes, never))).toBe(true)
     }).pipe(Effect.provide(Layer.suspend(() => layerTest().pipe(Layer.provideMerge(client(server.url)))))))
+
+  it.live("a server that does not commit by itself is refused", () =>
+    Effect.gen(function*() {
+      const table = yield* Table
+      yield* query("SET GLOBAL autocommit = 0")
+      const error = yield* Effect.provide(buildError({ table }), Layer.fresh(client(server.url)))
+      expect(error).toMatchObject({ _tag: "SessionConfigError" })
+      expect(error.message).toContain("autocommit is off")
+    }).pipe(
+      Effect.ensuring(Effect.orDie(query("SET GLOBAL autocommit = 1"))),
+      Effect.provide(Layer.suspend(() => layerTest().pipe(Layer.provideMerge(client(server.url)))))
+    ))
 
   it.live("a user who may not create tables uses one that is there, and is told when it is not", () =>
     Effect.gen(function*() {

@@ -81,6 +81,35 @@ describe("Sql on SQLite", () => {
         expect(yield* query("PRAGMA wal_autocheckpoint")).toEqual([{ wal_autocheckpoint: 500 }])
       }).pipe(Effect.scoped, Effect.provide(Layer.suspend(() => client(newFile())))))
 
+    const columns = { "\"key\"": "TEXT PRIMARY KEY", data: "BLOB", version: "TEXT", expires_at: "INTEGER" }
+    const wrong: Readonly<Record<string, readonly [change: Partial<typeof columns>, says: string]>> = {
+      "without a primary key": [{ "\"key\"": "TEXT" }, "\"key\" has to be the primary key, or unique"],
+      "with a wider unique key": [
+        { "\"key\"": "TEXT", expires_at: "INTEGER, UNIQUE (\"key\", version)" },
+        "\"key\" has to be the primary key, or unique"
+      ],
+      "with keys that are numbers": [{ "\"key\"": "NUMERIC PRIMARY KEY" }, "of another type: key."],
+      "with deadlines that are text": [{ expires_at: "TEXT", version: "INT" }, "of another type: version, expires_at."]
+    }
+    for (const [name, [change, says]] of Object.entries(wrong)) {
+      it.effect(`a table ${name} is refused`, () =>
+        Effect.gen(function*() {
+          const definition = Object.entries({ ...columns, ...change }).map((column) => column.join(" ")).join(", ")
+          yield* query(`CREATE TABLE sessions (${definition})`)
+          const error = yield* buildError({})
+          expect(error).toMatchObject({ _tag: "SessionConfigError", option: "table" })
+          expect(error.message).toContain(says)
+        }).pipe(Effect.provide(Layer.suspend(() => client(newFile())))))
+    }
+
+    it.effect("a table in an attached file is looked at there", () =>
+      Effect.gen(function*() {
+        yield* query(`ATTACH '${newFile().replace("file:", "")}' AS other`)
+        const store = Context.get(yield* Layer.build(Sql.layer({ schema: "other" })), SessionStore)
+        expect(Option.isSome(yield* store.insert("k", bytes, never))).toBe(true)
+        expect((yield* query("SELECT 1 FROM other.sessions")).length).toBe(1)
+      }).pipe(Effect.scoped, Effect.provide(Layer.suspend(() => client(newFile())))))
+
     it.effect("a foreign table is explained", () =>
       Effect.gen(function*() {
         yield* query("CREATE TABLE sessions (id TEXT)")
