@@ -27,6 +27,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { setTimeout as pause } from "node:timers/promises"
 import { bounded, boundOf, timeIsUp } from "../internal/bounded.js"
 import { randomToken } from "../internal/crypto.js"
 import { loadDriver } from "../internal/driver.js"
@@ -91,7 +92,7 @@ export const make: (
   function*({ createTable, table, timeout, ...options }: Options = {}) {
     const client = yield* Effect.acquireRelease(
       Effect.sync(() => new driver.DynamoDBClient({ ...options, maxAttempts: 1 })),
-      (client) => Effect.sync(() => client.destroy())
+      (client) => Effect.sync(() => close(client))
     )
     yield* Effect.tryPromise({
       try: async () => client.config.region(),
@@ -101,6 +102,12 @@ export const make: (
     return yield* open(client, { createTable, table, timeout })
   }
 )
+
+/** A client that was destroyed would open new connections. */
+const close = (client: DynamoDBClient) => {
+  client.destroy()
+  client.middlewareStack.add(() => () => Promise.reject(new Error("The client is closed.")), { step: "initialize" })
+}
 
 /**
  * Sessions in DynamoDB, with a client of its own.
@@ -173,7 +180,7 @@ const open = Effect.fnUntraced(function*(client: DynamoDBClient, options: TableO
       message: `Give 3 to 255 letters, digits, "_", "-" or ".".`
     })
   }
-  if (createTable) yield* create(client, table)
+  if (createTable) yield* create(client, table, timeout)
   const services = storeOf(client, table, timeout)
   const store = Context.get(services, SessionStore)
   // Opens a connection, too, before the first request needs one.
@@ -189,33 +196,42 @@ const open = Effect.fnUntraced(function*(client: DynamoDBClient, options: TableO
 const isWrongTable = (cause: unknown) => ["ResourceNotFoundException", "ValidationException"].includes(nameOf(cause))
 
 /** Tables of others are left as they are, other than that their time to live is set. */
-const create = (client: DynamoDBClient, table: string) =>
-  Effect.tryPromise({
-    try: async () => {
-      await client.send(
-        new driver.CreateTableCommand({
-          TableName: table,
-          AttributeDefinitions: [{ AttributeName: "id", AttributeType: "S" }],
-          KeySchema: [{ AttributeName: "id", KeyType: "HASH" }],
-          BillingMode: "PAY_PER_REQUEST"
-        })
-      ).catch(tolerate("ResourceInUseException"))
-      await driver.waitUntilTableExists({ client, maxWaitTime: 60, minDelay: 1, maxDelay: 2 }, { TableName: table })
-      await client.send(
-        new driver.UpdateTimeToLiveCommand({
-          TableName: table,
-          TimeToLiveSpecification: { AttributeName: "deleteAt", Enabled: true }
-        })
-        // It is set already; an emulator has none.
-      ).catch(tolerate("ValidationException", "UnknownOperationException"))
-    },
-    catch: (cause) =>
+const create = (client: DynamoDBClient, table: string, timeout: number) => {
+  const ask = <A>(send: (options: { readonly abortSignal: AbortSignal }) => Promise<A>) =>
+    bounded(timeout, (abortSignal) => send({ abortSignal }))
+  return Effect.gen(function*() {
+    const create = new driver.CreateTableCommand({
+      TableName: table,
+      AttributeDefinitions: [{ AttributeName: "id", AttributeType: "S" }],
+      KeySchema: [{ AttributeName: "id", KeyType: "HASH" }],
+      BillingMode: "PAY_PER_REQUEST"
+    })
+    yield* ask((options) => client.send(create, options).catch(tolerate("ResourceInUseException")))
+
+    const describe = new driver.DescribeTableCommand({ TableName: table })
+    const described = ask((options) => client.send(describe, options).catch(tolerate("ResourceNotFoundException")))
+    for (let seconds = 0; (yield* described)?.Table?.TableStatus !== "ACTIVE"; seconds++) {
+      if (seconds === 60) return yield* Effect.fail(timeIsUp)
+      yield* Effect.promise(() => pause(1000))
+    }
+
+    const expire = new driver.UpdateTimeToLiveCommand({
+      TableName: table,
+      TimeToLiveSpecification: { AttributeName: "deleteAt", Enabled: true }
+    })
+    // It is set already; an emulator has none.
+    const settled = tolerate("ValidationException", "UnknownOperationException")
+    yield* ask((options) => client.send(expire, options).catch(settled))
+  }).pipe(
+    Effect.mapError((cause) =>
       new SessionConfigError({
         option: "createTable",
         message: `The table ${table} could not be created, or its time to live not be set (${nameOf(cause)}).`,
         cause
       })
-  })
+    )
+  )
+}
 
 const tolerate = (...names: ReadonlyArray<string>) => (error: unknown): void => {
   if (!names.includes(nameOf(error))) throw error

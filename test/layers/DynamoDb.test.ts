@@ -64,15 +64,16 @@ const observed = Effect.gen(function*() {
 })
 
 /** Answers every request alike, or never, and counts them. */
-const stub = (answer: (response: http.ServerResponse) => unknown) =>
+const stub = (answer: (response: http.ServerResponse, target: string) => unknown) =>
   Effect.map(
     Effect.acquireRelease(
       Effect.promise(async () => {
         const requests: Array<string> = []
         const server = http.createServer((request, response) => {
           // "DynamoDB_20120810.GetItem"
-          requests.push(String(request.headers["x-amz-target"]).split(".")[1]!)
-          request.resume().on("end", () => answer(response))
+          const target = String(request.headers["x-amz-target"]).split(".")[1]!
+          requests.push(target)
+          request.resume().on("end", () => answer(response, target))
         })
         await once(server.listen(0, "127.0.0.1"), "listening")
         return { requests, server }
@@ -301,6 +302,52 @@ describe("a DynamoDB that fails", () => {
         const shown = inspectAll(error) + inspectAll(error.cause)
         for (const secret of ["the-key", data.toString(), "the-secret-key"]) expect(shown).not.toContain(secret)
       }
+    }))
+
+  it.scopedLive.each<readonly [string, (target: string) => (response: http.ServerResponse) => unknown, Array<string>]>([
+    ["at once", () => stall, ["CreateTable"]],
+    [
+      "when it is asked for the table",
+      (target) => target === "CreateTable" ? fails(400, "ResourceInUseException") : stall,
+      ["CreateTable", "DescribeTable"]
+    ]
+  ])(
+    "a server that hangs %s while its table is to be created fails the Layer in time",
+    ([, answer, asked]) =>
+      Effect.gen(function*() {
+        const { endpoint, requests } = yield* stub((response, target) => answer(target)(response))
+        const options = { ...own, endpoint, table, timeout: "300 millis", createTable: true } as const
+        const error = yield* Effect.flip(Effect.timeout(DynamoDb.make(options), "5 seconds"))
+        expect(error).toMatchObject({ _tag: "SessionConfigError", option: "createTable" })
+        expect(requests).toEqual(asked)
+      })
+  )
+
+  it.scopedLive("a table that is there after a while", () =>
+    Effect.gen(function*() {
+      const states = ["ResourceNotFoundException", "CREATING", "ACTIVE"]
+      const { endpoint, requests } = yield* stub((response, target) => {
+        if (target !== "DescribeTable") return response.end("{}")
+        const state = states.shift()
+        if (state === "ResourceNotFoundException") return fails(400, state)(response)
+        return response.end(JSON.stringify({ Table: { TableStatus: state } }))
+      })
+      yield* makeStore({ ...own, endpoint, table, createTable: true })
+      expect(requests).toEqual([
+        "CreateTable",
+        ...Array(3).fill("DescribeTable"),
+        "UpdateTimeToLive",
+        "GetItem"
+      ])
+    }))
+
+  it.scopedLive("opens no connection when its scope has closed", () =>
+    Effect.gen(function*() {
+      const { endpoint, requests } = yield* stub((response) => response.end("{}"))
+      const store = yield* Effect.scoped(makeStore({ ...own, endpoint, table }))
+      requests.length = 0
+      for (const [, operation] of operations(store)) expect(yield* reasonOf(operation)).toBe("Unavailable")
+      expect(requests).toEqual([])
     }))
 
   it.scopedLive("F-D2: a condition that failed, without the item: stale", () =>
