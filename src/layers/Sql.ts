@@ -71,7 +71,7 @@ import { sweepForever } from "../internal/sweep.js"
 import type { SessionConfigError } from "../SessionConfigError.js"
 import type { Entry, Stored } from "../SessionStore.js"
 import { SessionScan, SessionStore, SessionStoreError, SessionSweeper, Version } from "../SessionStore.js"
-import type { Row } from "../sql/dialects.js"
+import type { Dialect, Row } from "../sql/dialects.js"
 import { bytesOf, type DialectName, dialects, integerOf, textOf } from "../sql/dialects.js"
 import { makeRun, pause } from "../sql/run.js"
 import { misconfigured, prepareTable, printDdl, tableOf } from "../sql/table.js"
@@ -244,25 +244,24 @@ export const make = Effect.fnUntraced(function*(
     )
   })
 
-  /** The page of live rows after a key. */
-  const page = (after: string | undefined) =>
+  /** The page of live rows after a key, as the database has it. */
+  const page = (after: string | Uint8Array | undefined) =>
     atNow((now) =>
       send(
         "scan",
         dialect.rows(
           sql,
-          sql`SELECT ${key}, data, expires_at FROM ${table} WHERE expires_at > ${now} ${
-            after === undefined ? sql.literal("") : sql`AND ${key} > ${dialect.key(after)}`
+          sql`SELECT ${key}, data, expires_at FROM ${table} WHERE expires_at > ${now} AND ${key} ${
+            after === undefined ? sql.literal("IS NOT NULL") : sql`> ${after}`
           } ORDER BY ${key} LIMIT ${sql.literal(String(pageSize))}`
         ),
         patience
       )
     ).pipe(
-      Effect.flatMap(Effect.forEach(toEntry)),
-      Effect.map((entries) =>
+      Effect.map((rows) =>
         [
-          Chunk.unsafeFromArray(entries),
-          entries.length < pageSize ? Option.none() : Option.some(entries[pageSize - 1]!.key)
+          Chunk.filterMap(Chunk.unsafeFromArray(rows), (row) => toEntry(dialect, row)),
+          Option.map(Option.fromNullable(rows[pageSize - 1]), (last) => rawKey(dialect, last))
         ] as const
       )
     )
@@ -336,9 +335,18 @@ const toStored = (row: Row): Effect.Effect<Stored, SessionStoreError> => {
     : Effect.fail(new SessionStoreError({ reason: "Corrupt", operation: "load" }))
 }
 
-const toEntry = (row: Row): Effect.Effect<Entry, SessionStoreError> => {
+/** Of a row of ours: with a key that a store can be asked for. */
+const toEntry = (dialect: Dialect, row: Row): Option.Option<Entry> => {
   const [key, data, expiresAt] = [textOf(row.key), bytesOf(row.data), integerOf(row.expires_at)]
-  return key !== undefined && data !== undefined && expiresAt !== undefined
-    ? Effect.succeed({ key, data, expiresAt })
-    : Effect.fail(new SessionStoreError({ reason: "Corrupt", operation: "scan" }))
+  return key !== undefined && data !== undefined && expiresAt !== undefined &&
+      isEqual(dialect.key(key), rawKey(dialect, row))
+    ? Option.some({ key, data, expiresAt })
+    : Option.none()
 }
+
+/** Text, or bytes that the database can be given back. */
+const rawKey = (dialect: Dialect, { key }: Row) =>
+  typeof key === "string" ? key : dialect.data(bytesOf(key) ?? new Uint8Array(0))
+
+const isEqual = (a: string | Uint8Array, b: string | Uint8Array) =>
+  typeof a === "string" || typeof b === "string" ? a === b : Buffer.compare(a, b) === 0

@@ -4,6 +4,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import * as Statement from "@effect/sql/Statement"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
+import * as Chunk from "effect/Chunk"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Context from "effect/Context"
@@ -15,12 +16,13 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
 import * as String from "effect/String"
 import * as TestClock from "effect/TestClock"
 import { randomToken } from "../../src/internal/crypto.js"
 import * as Sql from "../../src/layers/Sql.js"
 import type { SessionConfigError } from "../../src/SessionConfigError.js"
-import { SessionStore, SessionStoreError, SessionSweeper } from "../../src/SessionStore.js"
+import { SessionScan, SessionStore, SessionStoreError, SessionSweeper } from "../../src/SessionStore.js"
 import { storeLaws } from "../../src/testing/StoreLaws.js"
 import { canStart, postgresUrl, type Server, startPostgres } from "../backends.js"
 import { type Proxy as ServerProxy, startProxy } from "../proxy.js"
@@ -341,6 +343,18 @@ describe.skipIf(postgresUrl === undefined)("Sql on PostgreSQL", () => {
         yield* query(`INSERT INTO ${table} VALUES ('k', NULL, 'v', ${never})`)
         const store = Context.get(yield* Layer.build(Sql.layer({ table })), SessionStore)
         expect(yield* reasonOf(store.load("k"))).toBe("Corrupt")
+      }).pipe(Effect.scoped, Effect.provide(layerClient)))
+
+    it.effect("the scan passes over rows that are no records", () =>
+      Effect.gen(function*() {
+        const table = yield* scopedTable
+        yield* query(`CREATE TABLE ${table} (key text UNIQUE, data bytea, version text, expires_at bigint)`)
+        yield* query(`INSERT INTO ${table} SELECT NULL, '', 'v', ${never} FROM generate_series(1, 250)`)
+        yield* query(`INSERT INTO ${table} SELECT 'n' || i, NULL, 'v', ${never} FROM generate_series(1, 250) i`)
+        yield* query(`INSERT INTO ${table} VALUES ('k', '', 'v', ${never})`)
+        const { entries } = Context.get(yield* Layer.build(Sql.layer({ table })), SessionScan)
+        const listed = Chunk.toReadonlyArray(yield* Stream.runCollect(Stream.take(entries, 1000)))
+        expect(listed.map(({ key }) => key)).toEqual(["k"])
       }).pipe(Effect.scoped, Effect.provide(layerClient)))
 
     for (const isolation of ["read committed", "repeatable read", "serializable"]) {

@@ -233,6 +233,17 @@ describe.skipIf(mysqlUrl === undefined)("Sql on MariaDB", () => {
         expect(listed[0]).toEqual({ key: "alive1", data: new Uint8Array(0), expiresAt: never })
         expect(listed.length).toBe(250)
       }).pipe(Effect.provide(layerStore)))
+
+    it.effect("the scan passes over keys that are no text, however many", () =>
+      Effect.gen(function*() {
+        const { entries } = yield* SessionScan
+        yield* fill(250, never, "alive")
+        yield* query(
+          `INSERT INTO ${yield* Table} SELECT CONCAT(x'ff', seq), '', 'v', ? FROM seq_1_to_250`,
+          [never]
+        )
+        expect(Chunk.size(yield* Stream.runCollect(Stream.take(entries, 1000)))).toBe(250)
+      }).pipe(Effect.provide(layerStore)))
   })
 
   describe("errors", () => {

@@ -222,6 +222,22 @@ describe("Sql on SQLite", () => {
       expect(listed[0]).toEqual({ key: "alive1", data: new Uint8Array([0]), expiresAt: never })
     }).pipe(Effect.provide(layerTest())))
 
+  it.effect("the scan passes over rows that are none of ours, however many", () =>
+    Effect.gen(function*() {
+      const { entries } = yield* SessionScan
+      yield* fill(10, never, "alive")
+      yield* query(`UPDATE sessions SET data = 'text' WHERE key = 'alive3'`)
+      yield* query(`UPDATE sessions SET expires_at = 'late' WHERE key = 'alive4'`)
+      yield* query(
+        `WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 249)
+        INSERT INTO sessions SELECT CAST(x'ff' || char(i + 256) AS BLOB), x'00', 'v', ${never} FROM n`
+      )
+      const listed = Chunk.toReadonlyArray(yield* Stream.runCollect(Stream.take(entries, 1000)))
+      expect(listed.map(({ key }) => key)).toEqual(
+        ["alive1", "alive10", "alive2", "alive5", "alive6", "alive7", "alive8", "alive9"]
+      )
+    }).pipe(Effect.provide(layerTest())))
+
   describe("errors", () => {
     it.effect("a connection waits for a file in use as long as `timeout` says, also the one that follows a transaction", () =>
       Effect.gen(function*() {
