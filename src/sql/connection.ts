@@ -7,12 +7,23 @@
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
+import type { Row } from "./dialects.js"
 
-/** Ends a connection at once, whatever it waits for. */
-export type GiveUp = (sql: SqlClient.SqlClient, connection: Connection) => void
+/** How one driver is spoken to. */
+export interface Wire<A> {
+  /** Sends the statement; false, and nothing is sent, when the connection is another driver's. */
+  readonly send: (connection: Connection, text: string, params: ReadonlyArray<unknown>, done: Done<A>) => boolean
+  /** The same by any driver of the dialect. */
+  readonly run: (connection: Connection, text: string, params: ReadonlyArray<unknown>) => Effect.Effect<A, SqlError>
+  /** Ends the connection at once, whatever it waits for. */
+  readonly giveUp: (sql: SqlClient.SqlClient, connection: Connection) => void
+}
+
+/** `answer` is there when no error is. */
+type Done<A> = (error: unknown, answer: A) => void
 
 /**
  * A statement that still waits for a connection is not sent when its fiber is
@@ -21,51 +32,91 @@ export type GiveUp = (sql: SqlClient.SqlClient, connection: Connection) => void
 export const onConnection = <A>(
   sql: SqlClient.SqlClient,
   statement: Statement.Statement<unknown>,
-  run: (connection: Connection, text: string, params: ReadonlyArray<unknown>) => Effect.Effect<A, SqlError>,
-  giveUp: GiveUp
+  wire: Wire<A>
 ): Effect.Effect<A, SqlError> =>
   Effect.suspend(() => {
     const [text, params] = statement.compile()
     return Effect.scoped(Effect.flatMap(
       // The connection that comes to a fiber that has gone would be lost to the pool.
       Effect.uninterruptible(sql.reserve),
-      (connection) => detached(run(connection, text, params), () => giveUp(sql, connection))
+      (connection) =>
+        Effect.async<A, SqlError>((resume) => {
+          const sent = wire.send(
+            connection,
+            text,
+            params,
+            (error, answer) => resume(error ? Effect.fail(new SqlError({ cause: error })) : Effect.succeed(answer))
+          )
+          // In a fiber of its own, for drivers do more about an interruption than there is time for.
+          if (!sent) Effect.runCallback(wire.run(connection, text, params), { onExit: resume })
+          return Effect.sync(() => wire.giveUp(sql, connection))
+        })
     ))
   })
 
-/** In a fiber of its own, for drivers do more about an interruption than there is time for. */
-const detached = <A>(effect: Effect.Effect<A, SqlError>, onInterrupt: () => void): Effect.Effect<A, SqlError> =>
-  Effect.async((resume) => {
-    Effect.runCallback(effect, { onExit: resume })
-    return Effect.sync(onInterrupt)
-  })
+// As much as has to be known of the drivers; others of the dialect have nothing of it.
 
-/** As much as has to be known of the driver's client; other drivers of the dialect may have none. */
-interface Held {
-  readonly pg?: { readonly processID?: number; readonly end: () => Promise<void> }
-  readonly conn?: { readonly destroy: () => void }
+interface PgConnection {
+  readonly pg?: {
+    readonly query: (
+      text: string,
+      params: ReadonlyArray<unknown>,
+      done: Done<{ readonly rows: ReadonlyArray<Row> }>
+    ) => void
+    readonly processID?: number
+    readonly end: () => Promise<void>
+  }
 }
 
-/** Then its statement is cancelled, which otherwise would go on to wait for its lock. */
-export const giveUpPostgres: GiveUp = (sql, connection) => {
-  const { pg } = connection as Held
-  if (pg === undefined) return
-  pg.end().catch(() => {})
-  if (pg.processID !== undefined) Effect.runFork(cancel(sql, pg.processID))
+export const postgresWire: Wire<ReadonlyArray<Row>> = {
+  send: (connection, text, params, done) => {
+    const { pg } = connection as PgConnection
+    pg?.query(text, params, (error, result) => done(error, result?.rows))
+    return pg !== undefined
+  },
+  // Rows of unknown columns are what the driver's `any` stands for.
+  run: (connection, text, params) => connection.execute(text, params, undefined),
+  giveUp: (sql, connection) => {
+    endPostgres(connection)
+    const processID = (connection as PgConnection).pg?.processID
+    if (processID !== undefined) Effect.runFork(cancel(sql, processID))
+  }
 }
 
-/** By another connection, which may be as silent, and then goes too. */
+const endPostgres = (connection: Connection) => {
+  ;(connection as PgConnection).pg?.end().catch(() => {})
+}
+
+/**
+ * What was given up would go on to wait for its lock. It is cancelled by another
+ * connection, which may be as silent, and then goes too.
+ */
 const cancel = (sql: SqlClient.SqlClient, processID: number) =>
-  Effect.uninterruptible(sql.reserve).pipe(
-    Effect.flatMap((connection) =>
-      detached(
-        connection.executeRaw("SELECT pg_cancel_backend($1)", [processID]),
-        () => (connection as Held).pg?.end().catch(() => {})
-      )
-    ),
-    Effect.scoped,
+  onConnection(sql, sql`SELECT pg_cancel_backend(${processID})`, {
+    ...postgresWire,
+    giveUp: (_, connection) => endPostgres(connection)
+  }).pipe(
     Effect.timeout("1 second"),
     Effect.ignore
   )
 
-export const giveUpMySql: GiveUp = (_, connection) => (connection as Held).conn?.destroy()
+interface MySqlConnection {
+  readonly conn?: {
+    readonly execute: (
+      statement: { readonly sql: string; readonly values: ReadonlyArray<unknown> },
+      done: Done<unknown>
+    ) => void
+    readonly destroy: () => void
+  }
+}
+
+export const mysqlWire: Wire<unknown> = {
+  // Prepared, so that nothing depends on how text is escaped.
+  send: (connection, sql, values, done) => {
+    const { conn } = connection as MySqlConnection
+    conn?.execute({ sql, values }, done)
+    return conn !== undefined
+  },
+  run: (connection, text, params) => connection.executeRaw(text, params),
+  giveUp: (_, connection) => (connection as MySqlConnection).conn?.destroy()
+}

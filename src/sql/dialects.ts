@@ -14,7 +14,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import type { SessionStoreErrorReason } from "../SessionStore.js"
-import { giveUpMySql, giveUpPostgres, onConnection } from "./connection.js"
+import { mysqlWire, onConnection, postgresWire } from "./connection.js"
 import { executeSqlite, inUse, waitFor } from "./libsql.js"
 
 export type DialectName = "pg" | "mysql" | "sqlite"
@@ -181,15 +181,7 @@ const sweepBy = (driver: Driver, lock: string): Dialect["sweep"] => (sql, table,
 // PostgreSQL.
 
 const postgres: Driver = {
-  rows: (sql, statement) =>
-    onConnection(
-      sql,
-      statement,
-      // Rows of unknown columns are what the driver's `any` stands for.
-      (connection, text, params): Effect.Effect<ReadonlyArray<Row>, SqlError> =>
-        connection.execute(text, params, undefined),
-      giveUpPostgres
-    ),
+  rows: (sql, statement) => onConnection(sql, statement, postgresWire),
   data: (data) => data
 }
 
@@ -269,16 +261,12 @@ interface ResultHeader {
   readonly insertId: number | string | bigint
 }
 
-/** Prepared, so that nothing depends on how text is escaped. */
-const execute = (sql: SqlClient.SqlClient, statement: Statement.Statement<Row>): Effect.Effect<unknown, SqlError> =>
-  onConnection(sql, statement, (connection, text, params) => connection.executeRaw(text, params), giveUpMySql)
-
-// The driver's own types end at `executeRaw`.
+// The driver's own types end here.
 const header = (sql: SqlClient.SqlClient, statement: Statement.Statement<Row>) =>
-  Effect.map(execute(sql, statement), (result) => result as ResultHeader)
+  Effect.map(onConnection(sql, statement, mysqlWire), (result) => result as ResultHeader)
 
 const mysqlRows: Dialect["rows"] = (sql, statement) =>
-  Effect.map(execute(sql, statement), (result) => result as ReadonlyArray<Row>)
+  Effect.map(onConnection(sql, statement, mysqlWire), (result) => result as ReadonlyArray<Row>)
 
 const mysqlChanged: Dialect["changed"] = (sql, statement) =>
   Effect.map(header(sql, statement), ({ affectedRows }) => affectedRows)

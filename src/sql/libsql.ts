@@ -28,13 +28,13 @@ export const executeSqlite = (
 ): Effect.Effect<ReadonlyArray<Row>, SqlError> =>
   Effect.suspend(() => {
     const [text, params] = statement.compile()
-    return Effect.flatMap(Effect.scoped(sql.reserve), (connection) => {
+    return Effect.scoped(Effect.flatMap(sql.reserve, (connection): Effect.Effect<ReadonlyArray<Row>, SqlError> => {
       if (!isLibsql(connection)) return connection.execute(text, params, undefined)
       return Effect.tryPromise({
         try: () => execute(connection.sdk, { sql: text, args: params }, wait),
         catch: (cause) => new SqlError({ cause })
       })
-    })
+    }))
   })
 
 /** As much as has to be known of the client of libsql. */
