@@ -127,8 +127,9 @@ export type { DialectName } from "../sql/dialects.js"
  * table, and sweeps it in the background until the scope closes.
  *
  * Fails with `SessionConfigError` when an option is wrong, when the database is
- * one that this store does not know, and when the table is missing, cannot be
- * created or is not a table of ours.
+ * one that this store does not know or commits nothing by itself, and when the
+ * table is missing, cannot be created or is not as `ddl` defines it, as far as
+ * its columns and its key go.
  *
  * @since 0.1.0
  * @category constructors
