@@ -77,6 +77,8 @@ const metFileInUse = (result: PromiseSettledResult<unknown>) =>
 
 const reconnect = async (sdk: Sdk): Promise<void> => {
   try {
+    // At once: the connection that comes would wait for what this one has locked.
+    sdk.executeMultiple("BEGIN; ROLLBACK").catch(() => {})
     const transaction = await sdk.transaction("deferred")
     await transaction.rollback()
   } catch (cause) {

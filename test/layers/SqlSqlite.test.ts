@@ -322,6 +322,19 @@ describe("Sql on SQLite", () => {
           expect(yield* Context.get(theirs, SessionStore).load("mine")).toEqual(Option.none())
         }).pipe(Effect.scoped))
 
+      it.live("also of many at once, none of which waits for another", () =>
+        Effect.gen(function*() {
+          const { inUse, ours, store, theirs } = yield* setting
+          yield* inUse(Effect.flip(Effect.provide(query("DELETE FROM sessions"), ours)))
+          const keys = Array.from({ length: 20 }, (_, i) => `key${i}`)
+          yield* Effect.forEach(
+            keys,
+            (key, i) => Effect.zipRight(Effect.repeatN(Effect.yieldNow(), i), store.insert(key, bytes, never)),
+            { concurrency: "unbounded" }
+          )
+          yield* Effect.forEach(keys, (key) => Effect.flatten(Context.get(theirs, SessionStore).load(key)))
+        }).pipe(Effect.scoped))
+
       it.live("or else it fails as Unavailable, and says what to do", () =>
         Effect.gen(function*() {
           const { inUse, ours, store, theirs } = yield* setting
