@@ -375,7 +375,7 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
   }
 
   const acknowledged = (operation: Operation, lua: string, key: string, args: ReadonlyArray<string | Buffer>) =>
-    attempt(operation, () => evalAndWait(client, wait!, lua, prefix + key, args)).pipe(
+    attempt(operation, () => evalAndWait(client, wait!, lua, prefix + key, args), Effect.succeed).pipe(
       Effect.onError(() => Effect.sync(() => doubt(key)))
     )
 
@@ -406,7 +406,7 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
       const waits = wait?.writes === "all" || (wait && operation === "remove")
       return waits
         ? acknowledged(operation, script.lua, key, args)
-        : attempt(operation, () => evaluate(client, script, prefix + key, args))
+        : attempt(operation, () => evaluate(client, script, prefix + key, args), Effect.succeed)
     })
     // A number, or its text from a client with `stringNumbers`.
     return settled(operation, key, Effect.map(send, (reply) => Number(reply) === 1))
@@ -428,8 +428,18 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
       )
     })
 
+  /** None for what has expired by the time of the answer. */
+  const find = (operation: "load" | "scan", key: string) =>
+    Effect.clockWith((clock) =>
+      attempt(
+        operation,
+        () => client.hgetallBuffer(key),
+        (fields) => parse(operation, fields, clock.unsafeCurrentTimeMillis())
+      )
+    )
+
   const store = SessionStore.of({
-    load: (key) => settled("load", key, liveOf(attempt("load", () => client.hgetallBuffer(prefix + key)))),
+    load: (key) => settled("load", key, find("load", prefix + key)),
     insert: (key, data, expiresAt) => write("insert", insert, key, "", data, expiresAt),
     replace: (key, expected, data, expiresAt) => write("replace", replace, key, expected, data, expiresAt),
     touch: (key, { version }, expiresAt) => run("touch", touch, key, version, expiresAt),
@@ -438,7 +448,7 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
 
   /** None for what is not a session, which is nobody's business here. */
   const entry = (key: string): Effect.Effect<Option.Option<Entry>, SessionStoreError> =>
-    liveOf(attempt("scan", () => client.hgetallBuffer(key))).pipe(
+    find("scan", key).pipe(
       Effect.map(Option.map(({ data, expiresAt }) => ({ key: key.slice(prefix.length), data, expiresAt }))),
       Effect.catchIf(({ reason }) => reason === "Corrupt", () => Effect.succeedNone)
     )
@@ -448,7 +458,7 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
     Effect.map(Effect.forEach(keys, entry, { concurrency: "unbounded" }), (entries) => entries.flatMap(Option.toArray))
 
   const scan = SessionScan.of({
-    entries: scanKeys(client, prefix, (send) => attempt("scan", send)).pipe(
+    entries: scanKeys(client, prefix, (send) => attempt("scan", send, Effect.succeed)).pipe(
       Stream.mapEffect(entriesAt),
       Stream.mapConcat((entries) => entries)
     )
@@ -457,7 +467,7 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
   return Context.make(SessionStore, store).pipe(Context.add(SessionScan, scan))
 }
 
-/** How a command is sent, and what its failure means. */
+/** How a command is sent, its reply read, and what its failure means. */
 const attempts = (client: Client, { millis, within = asIs }: Settings, connection: Connection | undefined) => {
   const failed = (operation: Operation) => (error: unknown) => {
     // A driver rejects with nothing but errors.
@@ -472,26 +482,29 @@ const attempts = (client: Client, { millis, within = asIs }: Settings, connectio
       if (!isUnsent(error) || !(await connection?.isBack(millis / 2))) throw error
       return within(send)
     }
-    return <A>(operation: Operation, send: () => Promise<A>) =>
-      Effect.async<A, SessionStoreError>((resume) => {
+    return <A, B>(operation: Operation, send: () => Promise<A>, read: Read<A, B>) =>
+      Effect.async<B, SessionStoreError>((resume) => {
         let isOver = false
-        const end = (answer: Effect.Effect<A, SessionStoreError>) => {
+        const end = (answer: Effect.Effect<B, SessionStoreError>) => {
           isOver = true
           clearTimeout(timer)
           resume(answer)
         }
-        const done = (reply: A) => end(Effect.succeed(reply))
+        const done = (reply: A) => end(read(reply))
         const fail = (error: unknown) => isOver || end(Effect.fail(failed(operation)(error)))
         // A process that was busy for long reads first what has arrived meanwhile.
         const timer = connection && setTimeout(() => setImmediate(fail, timeIsUp), millis)
         within(send).then(done, (error) => sendLater(error, send).then(done, fail))
       })
   }
-  return <A>(operation: Operation, send: () => Promise<A>) =>
+  return <A, B>(operation: Operation, send: () => Promise<A>, read: Read<A, B>) =>
     Effect.suspend(() => isAway(client) ? Effect.fail(away) : bounded(millis, async () => send())).pipe(
-      Effect.mapError(failed(operation))
+      Effect.mapError(failed(operation)),
+      Effect.flatMap(read)
     )
 }
+
+type Read<A, B> = (reply: A) => Effect.Effect<B, SessionStoreError>
 
 const asIs: Within = (send) => send()
 
@@ -509,18 +522,17 @@ const atNow = <A, E>(f: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, 
 
 type Fields = Partial<Record<string, Buffer>>
 
-/** What `HGETALL` found, when it has not expired by the time of the answer. */
-const liveOf = (
-  found: Effect.Effect<Fields, SessionStoreError>
-): Effect.Effect<Option.Option<Stored>, SessionStoreError> =>
-  Effect.flatMap(found, (fields) => atNow((now) => parse(fields, now)))
-
-const parse = (fields: Fields, now: number): Effect.Effect<Option.Option<Stored>, SessionStoreError> => {
+/** What `HGETALL` found. */
+const parse = (
+  operation: Operation,
+  fields: Fields,
+  now: number
+): Effect.Effect<Option.Option<Stored>, SessionStoreError> => {
   if (Object.keys(fields).length === 0) return Effect.succeedNone
   const { data, version } = fields
   const expiresAt = Number(fields.expiresAt)
   if (data === undefined || version === undefined || Number.isNaN(expiresAt)) {
-    return new SessionStoreError({ reason: "Corrupt", operation: "load" })
+    return new SessionStoreError({ reason: "Corrupt", operation })
   }
   return expiresAt > now
     ? Effect.succeedSome({ data, version: Version(version.toString()), expiresAt })
