@@ -77,7 +77,7 @@ describe.skipIf(!canStart("redis"))("Redis Cluster", () => {
     }).pipe(Effect.provide(layer())))
 
   it.scopedLive.each(["no", "all"] as const)(
-    "a slot on its way to another node, and there (waits: %s)",
+    "F-R3 a slot on its way to another node, and there (waits: %s)",
     (waits) =>
       Effect.gen(function*() {
         const store = yield* SessionStore

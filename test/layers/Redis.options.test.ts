@@ -153,7 +153,7 @@ describe("a client brought along", () => {
       "redisOptions.maxRetriesPerRequest",
       () => cluster({ clusterNodeRetryStrategy: () => 100, redisOptions: { commandTimeout: 1000 } })
     ]
-  ])("is refused for its %s", ([option, client]) =>
+  ])("F-R10: is refused for its %s", ([option, client]) =>
     Effect.gen(function*() {
       // It comes from JavaScript, or through an `any`.
       const error = yield* refused(Redis.layerClient({ client: client() as Redis.Client }))
