@@ -4,6 +4,8 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 
 interface Waiter {
   given: boolean
@@ -94,7 +96,7 @@ interface Line<Left> {
   readonly turn: Turn
   users: number
   left: Left | undefined
-  watched: boolean
+  watcher: Fiber.Fiber<void> | undefined
 }
 
 /** Milliseconds of `Clock` between two looks at a line. */
@@ -129,21 +131,22 @@ export class KeyedTurns<Left = never> {
   run<A, E, R>(key: string, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return Effect.acquireUseRelease(
       Effect.suspend(() => {
-        const line = this.lines.get(key) ?? { turn: new Turn(), users: 0, left: undefined, watched: false }
+        const line = this.lines.get(key) ?? { turn: new Turn(), users: 0, left: undefined, watcher: undefined }
         this.lines.set(key, line)
         line.users++
-        if (line.users === 1 || line.watched) {
-          return Effect.succeed(line)
-        }
-        line.watched = true
-        return Effect.as(Effect.forkDaemon(watch(line)), line)
+        return line.users === 1 || line.watcher !== undefined
+          ? Effect.succeed(line)
+          : Effect.map(Effect.forkDaemon(watch(line)), (watcher) => {
+            line.watcher = watcher
+            return line
+          })
       }),
       ({ turn }) => turn.run(effect),
       (line) =>
-        Effect.sync(() => {
-          if (--line.users === 0) {
-            this.lines.delete(key)
-          }
+        Effect.suspend(() => {
+          if (--line.users > 0) return Effect.void
+          this.lines.delete(key)
+          return line.watcher === undefined ? Effect.void : Fiber.interruptAsFork(line.watcher, FiberId.none)
         })
     )
   }
@@ -155,7 +158,7 @@ const watch = <Left>(line: Line<Left>): Effect.Effect<void> =>
     const holder = line.turn.heldBy
     return Effect.flatMap(Effect.sleep(watchMillis), () => {
       if (line.users < 2) {
-        line.watched = false
+        line.watcher = undefined
         return Effect.void
       }
       // guard: one that hangs does not hold up the line

@@ -42,7 +42,7 @@ export const plans: FastCheck.Arbitrary<ReadonlyArray<ReadonlyArray<Step>>> = Fa
 
 /**
  * Runs a plan, its fibers in turn on one store and the next, on records that
- * may be there or be gone. Answers the histories that have no explanation:
+ * may be there, be gone or have expired. Answers the histories that have no explanation:
  * what was there at first, and each operation with its beginning and end.
  */
 export const unexplained = Effect.fnUntraced(function*(
@@ -61,7 +61,13 @@ export const unexplained = Effect.fnUntraced(function*(
     return now
   })
 
-  const states = yield* Effect.forEach(records, ({ key }) => Effect.map(stores[0]!.load(key), stateOf))
+  const at = yield* Clock.currentTimeMillis
+  // What has expired is not looked at: a load that takes it away would have nobody beside it.
+  const states = yield* Effect.forEach(
+    records,
+    ({ expiresAt, key }) =>
+      expiresAt <= at ? Effect.succeed<State>("absent") : Effect.map(stores[0]!.load(key), stateOf)
+  )
   yield* Effect.forEach(plan, (steps, i) => {
     const seen = [...records]
     return Effect.forEach(
@@ -82,8 +88,11 @@ export const unexplained = Effect.fnUntraced(function*(
   })
 })
 
+/** Each write has a deadline of its own. */
+let deadlines = 0
+
 /** What a key holds. The version is not known after a touch that moves it. */
-type State = "absent" | { readonly data: string; readonly version: Version | undefined }
+type State = "absent" | { readonly data: string; readonly version: Version | undefined; readonly expiresAt: number }
 
 /** An operation that was answered. */
 interface Event {
@@ -111,24 +120,27 @@ const perform = Effect.fnUntraced(function*(
 ) {
   const { key, version } = seen
   const data: Uint8Array = randomBytes(24)
-  const expiresAt = (yield* Clock.currentTimeMillis) + 60_000
+  const expiresAt = (yield* Clock.currentTimeMillis) + 60_000 + ++deadlines
   const answer = (text: string, apply: Event["apply"], now = seen) => ({ text: `${operation} ${text}`, apply, now })
 
   switch (operation) {
     case "load": {
       const found = yield* store.load(key)
       if (Option.isNone(found)) return answer("none", (state) => state === "absent" ? state : undefined)
-      const next = { data: hex(found.value.data), version: found.value.version }
+      const next = { data: hex(found.value.data), version: found.value.version, expiresAt: found.value.expiresAt }
       return answer(
-        `${next.data} ${next.version}`,
-        (state) => mayHave(state, next.version) && state.data === next.data ? next : undefined,
+        `${next.data} ${next.version} ${next.expiresAt}`,
+        (state) =>
+          mayHave(state, next.version) && state.data === next.data && state.expiresAt === next.expiresAt
+            ? next
+            : undefined,
         { key, ...found.value }
       )
     }
     case "insert": {
       const inserted = yield* store.insert(key, data, expiresAt)
       if (Option.isNone(inserted)) return answer("none", (state) => state === "absent" ? undefined : state)
-      const next = { data: hex(data), version: inserted.value }
+      const next = { data: hex(data), version: inserted.value, expiresAt }
       return answer(
         `${next.data}: ${next.version}`,
         (state) => state === "absent" ? next : undefined,
@@ -138,7 +150,7 @@ const perform = Effect.fnUntraced(function*(
     case "replace": {
       const replaced = yield* store.replace(key, version, data, expiresAt)
       if (Option.isNone(replaced)) return answer(`${version}: none`, unlessCertain(version))
-      const next = { data: hex(data), version: replaced.value }
+      const next = { data: hex(data), version: replaced.value, expiresAt }
       return answer(
         `${version} ${next.data}: ${next.version}`,
         (state) => mayHave(state, version) ? next : undefined,
@@ -150,7 +162,7 @@ const perform = Effect.fnUntraced(function*(
       if (!touched) return answer(`${version}: false`, unlessCertain(version))
       return answer(`${version}: true`, (state) => {
         if (!mayHave(state, version)) return undefined
-        return options.touchMovesVersion ? { ...state, version: undefined } : state
+        return options.touchMovesVersion ? { ...state, expiresAt, version: undefined } : { ...state, expiresAt }
       })
     }
     case "remove": {
@@ -175,7 +187,7 @@ const unlessCertain = (version: Version): Event["apply"] => (state) =>
 const stateOf = (found: Option.Option<Stored>): State =>
   Option.match(found, {
     onNone: () => "absent",
-    onSome: ({ data, version }) => ({ data: hex(data), version })
+    onSome: ({ data, expiresAt, version }) => ({ data: hex(data), version, expiresAt })
   })
 
 const hex = (data: Uint8Array): string => Buffer.from(data).toString("hex")

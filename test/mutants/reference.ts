@@ -105,7 +105,9 @@ export const reference = (records: Records, changes: Partial<Rules> = {}): Parts
       step((now) => {
         const listed = keys.slice(from, from + page).flatMap((key): Array<Entry> => {
           const found = records.get(key)
-          return found !== undefined && rules.isLive(found.expiresAt, now) ? [{ key, ...found }] : []
+          return found !== undefined && rules.isLive(found.expiresAt, now)
+            ? [{ key, ...found, data: rules.unpack(found.data) }]
+            : []
         })
         return [Chunk.fromIterable(listed), from + page < keys.length ? Option.some(from + page) : Option.none()]
       }))

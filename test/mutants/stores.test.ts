@@ -11,10 +11,13 @@ import { SessionScan, SessionStore, SessionStoreError, SessionSweeper, SinglePro
 import { LawBroken } from "../../src/testing/laws/Law.js"
 import type { Capabilities } from "../../src/testing/StoreLaws.js"
 import { lawsOf } from "../../src/testing/StoreLaws.js"
+import { moreStoreMutants } from "./more-stores.js"
 import type { Records } from "./reference.js"
 import { maxBytes, reference } from "./reference.js"
 import type { StoreMutant } from "./stores.js"
-import { storeMutants } from "./stores.js"
+import { storeMutants as firstStoreMutants } from "./stores.js"
+
+const storeMutants = [...firstStoreMutants, ...moreStoreMutants]
 
 const layerOf = (mutant: Partial<StoreMutant>) => {
   const shared: Records = new Map()

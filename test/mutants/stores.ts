@@ -30,7 +30,7 @@ export interface StoreMutant {
   readonly outage?: Partial<Store>
 }
 
-const twice = " (through two processes)"
+export const twice = " (through two processes)"
 
 const races = [
   "of 50 inserts at once exactly one wins",
@@ -46,7 +46,7 @@ const races = [
 const [insertRace, expiredRace, replaceRace, removeRace, incrementRace, revivalRace, history, lateHistory] = races
 
 /** Time for somebody else, between a check and its act. */
-const gap = Effect.yieldNow()
+export const gap = Effect.yieldNow()
 
 /** Time for the event loop. */
 const turn = Effect.async<void>((resume) => {
@@ -101,9 +101,9 @@ const inTurn = (store: Store): Store => {
 
 const text = new TextDecoder()
 
-const rule = (name: string, law: string, rules: Partial<Rules>): StoreMutant => ({ name, laws: [law], rules })
+export const rule = (name: string, law: string, rules: Partial<Rules>): StoreMutant => ({ name, laws: [law], rules })
 
-const bug = (name: string, law: string, store: (parts: Parts) => Partial<Store>): StoreMutant => ({
+export const bug = (name: string, law: string, store: (parts: Parts) => Partial<Store>): StoreMutant => ({
   name,
   laws: [law],
   store

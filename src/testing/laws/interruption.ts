@@ -8,10 +8,11 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import type { SessionStoreError } from "../../SessionStore.js"
+import type { SessionStoreError, Stored } from "../../SessionStore.js"
 import { SessionStore } from "../../SessionStore.js"
 import type { Keyed } from "../histories.js"
-import { dataOf, expectLive, hex, inMillis, live, minute, moments, newData, removed, second } from "./given.js"
+import { expectLive, hex, inMillis, live, load, minute, moments, newData, removed, second } from "./given.js"
+import { turns } from "./late.js"
 import type { Law, Store } from "./Law.js"
 import { law } from "./Law.js"
 
@@ -19,27 +20,43 @@ const interrupted = (
   name: string,
   given: Effect.Effect<Keyed, SessionStoreError, SessionStore | Scope.Scope>,
   write: (store: Store, record: Keyed, data: Uint8Array) => Effect.Effect<unknown, SessionStoreError>,
-  written: (data: Uint8Array, record: Keyed) => Option.Option<Uint8Array>
+  written: (data: Uint8Array, record: Keyed) => Option.Option<Pick<Stored, "data" | "expiresAt">>
 ): Law =>
   law(
     `${name} that is interrupted at any point is done or not done, and the store serves on`,
     Effect.gen(function*() {
       const store = yield* SessionStore
       const bystander = yield* live()
-      for (const moment of moments) {
+      const undisturbed = yield* given
+      const started = performance.now()
+      yield* write(store, undisturbed, newData())
+      const usual = performance.now() - started
+      for (const moment of [...moments, ...[0.2, 0.4, 0.6, 0.8, 1, 1.2].map((share) => wait(share * usual))]) {
         const record = yield* given
-        const before = Option.map(yield* store.load(record.key), dataOf)
+        const before = Option.map(yield* store.load(record.key), stateOf)
         const data = newData()
         const fiber = yield* Effect.fork(write(store, record, data))
         yield* moment
         yield* Fiber.interrupt(fiber)
-        const found = Option.map(yield* store.load(record.key), dataOf)
-        expect([before, Option.map(written(data, record), hex)]).toContainEqual(found)
+        const found = Option.map(yield* store.load(record.key), stateOf)
+        expect([before, Option.map(written(data, record), stateOf)]).toContainEqual(found)
         yield* expectLive(bystander)
         yield* overwrite(record.key)
       }
     })
   )
+
+const stateOf = ({ data, expiresAt }: Pick<Stored, "data" | "expiresAt">) => `${hex(data)} ${expiresAt}`
+
+/** Turns of the event loop for as long, and no longer than a store may take. */
+const wait = (millis: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const end = performance.now() + Math.min(millis, 50)
+    const again: Effect.Effect<void> = Effect.suspend(() =>
+      performance.now() < end ? Effect.zipRight(turns(1), again) : Effect.void
+    )
+    return again
+  })
 
 /** What was interrupted may still arrive at the server, so this is tried again; it must not stay locked. */
 const overwrite = (key: string) =>
@@ -59,23 +76,36 @@ export const interruption: ReadonlyArray<Law> = [
   interrupted(
     "an insert",
     removed,
-    (store, { expiresAt, key }, data) => store.insert(key, data, expiresAt),
-    Option.some
+    (store, { expiresAt, key }, data) => store.insert(key, data, expiresAt + second),
+    (data, { expiresAt }) => Option.some({ data, expiresAt: expiresAt + second })
   ),
 
   interrupted(
     "a replace",
     live(),
-    (store, { expiresAt, key, version }, data) => store.replace(key, version, data, expiresAt),
-    Option.some
+    (store, { expiresAt, key, version }, data) => store.replace(key, version, data, expiresAt + second),
+    (data, { expiresAt }) => Option.some({ data, expiresAt: expiresAt + second })
   ),
 
   interrupted(
     "a touch",
     live(),
     (store, record) => store.touch(record.key, record, record.expiresAt + second),
-    (_, record) => Option.some(record.data)
+    (_, { data, expiresAt }) => Option.some({ data, expiresAt: expiresAt + second })
   ),
 
-  interrupted("a remove", live(), (store, { key, version }) => store.remove(key, version), Option.none)
+  interrupted("a remove", live(), (store, { key, version }) => store.remove(key, version), Option.none),
+
+  law(
+    "loads that are interrupted, however many, leave the store able",
+    Effect.gen(function*() {
+      const record = yield* live()
+      for (let i = 0; i < 200; i++) {
+        const fiber = yield* Effect.fork(load(record.key))
+        yield* moments[i % moments.length]!
+        yield* Fiber.interrupt(fiber)
+      }
+      yield* expectLive(record)
+    })
+  )
 ]

@@ -77,5 +77,33 @@ export const keys: ReadonlyArray<Law> = [
     "keys of white space, control characters, any Unicode and 1000 characters are records of their own",
     own(wild),
     ({ anyKey }) => anyKey === true
+  ),
+
+  law(
+    "keys of 100 characters that differ in the last are records of their own",
+    own((id) => ["a", "b"].map((end) => `${id}${"k".repeat(75)}${end}`))
+  ),
+
+  law(
+    "keys with what stores append to keys are records of their own",
+    own((id) =>
+      [".lock", ":lock", ".tmp", ":ttl", ":expires", ":version", ".meta", ":meta", ".json", ".bak", "~", "/data"]
+        .flatMap(
+          (end, i) => [`${id}${i}`, `${id}${i}${end}`]
+        )
+    )
+  ),
+
+  // By CRC-32, times 31, times 33.
+  law(
+    "keys that hash alike in 32 bits are records of their own",
+    own((id) => ["plumless", "buckeroo", "Aa", "BB", "Ab", "BA"].map((end) => `${id}${end}`))
+  ),
+
+  law(
+    "keys that every object of JavaScript has are keys like others",
+    areDistinct(["__proto__", "constructor", "toString", "hasOwnProperty"]),
+    // Where nobody else has them.
+    ({ sweeps }) => sweeps === true
   )
 ]

@@ -252,4 +252,61 @@ const removes: ReadonlyArray<Law> = [
   )
 ]
 
-export const operations: ReadonlyArray<Law> = [...loads, ...inserts, ...replaces, ...touchLaws, ...removes]
+const effects: ReadonlyArray<Law> = [
+  law(
+    "an operation is done when its Effect is run, and as often",
+    Effect.gen(function*() {
+      const store = yield* SessionStore
+      const key = yield* newKey
+      const insert = store.insert(key, newData(), yield* inMillis(minute))
+      const load = store.load(key)
+      const remove = store.remove(key)
+      for (let round = 0; round < 2; round++) {
+        expect(yield* load).toEqual(Option.none())
+        const version = yield* insert
+        expect(Option.isSome(version)).toBe(true)
+        expect(Option.map(yield* load, (found) => found.version)).toEqual(version)
+        expect(yield* insert).toEqual(Option.none())
+        expect(yield* remove).toBe(true)
+        expect(yield* remove).toBe(false)
+      }
+    })
+  )
+]
+
+const versions: ReadonlyArray<Law> = [
+  law(
+    "a hundred versions of a key are a hundred",
+    Effect.gen(function*() {
+      let record = yield* insertAt(yield* newKey)
+      const versions = new Set([record.version])
+      for (let i = 1; i < 100; i++) {
+        record = yield* replace(record)
+        versions.add(record.version)
+      }
+      expect(versions.size).toBe(100)
+    })
+  ),
+
+  law(
+    "the version of one record does nothing to another, which has one of its own",
+    Effect.gen(function*() {
+      const one = yield* live()
+      const other = yield* live()
+      if (one.version === other.version) return
+      yield* expectStale({ ...one, version: other.version })
+      yield* expectLive(one)
+      yield* expectLive(other)
+    })
+  )
+]
+
+export const operations: ReadonlyArray<Law> = [
+  ...loads,
+  ...inserts,
+  ...replaces,
+  ...touchLaws,
+  ...removes,
+  ...effects,
+  ...versions
+]

@@ -9,10 +9,25 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
+import { randomBytes } from "node:crypto"
 import type { Entry } from "../../SessionStore.js"
 import { SessionScan, SessionStore } from "../../SessionStore.js"
 import type { Keyed } from "../histories.js"
-import { expectLive, hex, inMillis, insertAt, many, minute, moments, replace, second } from "./given.js"
+import {
+  expectLive,
+  hex,
+  inMillis,
+  insertAt,
+  many,
+  minute,
+  moments,
+  newKey,
+  ownKey,
+  randomKey,
+  replace,
+  second,
+  yields
+} from "./given.js"
 import { turns } from "./late.js"
 import type { Law } from "./Law.js"
 import { law } from "./Law.js"
@@ -94,6 +109,66 @@ export const scans: ReadonlyArray<Law> = [
       yield* Stream.runDrain(Stream.take(entries, 1))
       yield* expectListed(records)
       yield* expectLive(yield* replace(records[0]!))
+    })
+  ),
+
+  law(
+    "a listing has what is live throughout, although hundreds go while it stands at its first record",
+    Effect.gen(function*() {
+      const store = yield* SessionStore
+      const going = yield* many(250)
+      const staying = (yield* many(300)).map(({ key }) => key)
+      let isFirst = true
+      const found = yield* entries.pipe(
+        Stream.tap(() => {
+          if (!isFirst) return Effect.void
+          isFirst = false
+          return Effect.forEach(going, ({ key }) => store.remove(key), { concurrency: 16, discard: true })
+        }),
+        Stream.runCollect
+      )
+      const listed = new Set([...found].map(({ key }) => key))
+      expect(staying.filter((key) => !listed.has(key))).toEqual([])
+    })
+  ),
+
+  law(
+    "of two listings at once, one of them slow, each has all",
+    Effect.gen(function*() {
+      const keys = (yield* many(200)).map(({ key }) => key)
+      const all = yield* Effect.all([
+        Stream.runCollect(Stream.tap(entries, () => Effect.yieldNow())),
+        Effect.zipRight(yields(20), listed(keys))
+      ], { concurrency: "unbounded" })
+      for (const found of all) {
+        const listed = new Set([...found].map(({ key }) => key))
+        expect(keys.filter((key) => !listed.has(key))).toEqual([])
+      }
+    })
+  ),
+
+  law(
+    "a listing has records of every kind of key and size, as they are",
+    ({ capabilities: { maxBytes = 100_000 } }) =>
+      Effect.gen(function*() {
+        const id = randomKey().slice(0, 24)
+        const keys = [
+          ...[id, `${id}:x`, `x:${id}`, `${id}%2e`, `${id}/a`, `${id}.json`, `a/../${id}`, `${id}*`, `{${id}}`],
+          `${id}${"k".repeat(76)}`
+        ]
+        const records = yield* Effect.forEach(keys, (key) => Effect.flatMap(ownKey(key), (key) => insertAt(key)))
+        records.push(yield* insertAt(yield* newKey, minute, new Uint8Array(0)))
+        records.push(yield* insertAt(yield* newKey, minute, randomBytes(Math.min(maxBytes, 100_000))))
+        yield* expectListed(records)
+      })
+  ),
+
+  law(
+    "what a caller does to listed bytes does not reach the record",
+    Effect.gen(function*() {
+      const record = yield* insertAt(yield* newKey)
+      for (const { data } of yield* listed([record.key])) data.fill(0)
+      yield* expectLive(record)
     })
   )
 ]

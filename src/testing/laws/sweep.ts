@@ -6,6 +6,7 @@
 import { expect } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
 import { SessionStore, SessionSweeper } from "../../SessionStore.js"
@@ -18,6 +19,8 @@ import {
   load,
   many,
   minute,
+  moments,
+  newKey,
   replace,
   second,
   yields
@@ -104,6 +107,89 @@ export const sweeps: ReadonlyArray<Law> = [
         const found = yield* Effect.forEach(records, ({ key }) => load(key))
         expect(found.map(Option.isSome)).toEqual(touched)
       }
+    })
+  ),
+
+  law(
+    "a sweep removes all of 1100 expired records, whoever's clock is asked afterwards",
+    Effect.gen(function*() {
+      const records = yield* many(1100, second)
+      expect(yield* ahead(sweep, second)).toBeGreaterThanOrEqual(1100)
+      expect(yield* ahead(sweep, second)).toBe(0)
+      yield* Effect.forEach(records.slice(0, 20), ({ key }) => expectAbsent(key))
+    })
+  ),
+
+  law(
+    "of sweeps at once each record is counted by one",
+    Effect.gen(function*() {
+      yield* sweep
+      yield* many(40, 0)
+      const counts = yield* Effect.forEach([0, 0, 1, 1], (n) => Effect.zipRight(yields(n), sweep), {
+        concurrency: "unbounded"
+      })
+      expect(counts.reduce((sum, count) => sum + count)).toBe(40)
+    })
+  ),
+
+  law(
+    "a sweep leaves what has a millisecond to live",
+    Effect.gen(function*() {
+      yield* TestClock.adjust(500)
+      const [soon, ...others] = yield* Effect.forEach([1, 499, 999], (lifetime) => live(lifetime))
+      yield* sweep
+      yield* Effect.forEach([soon!, ...others], expectLive)
+      yield* TestClock.adjust(1)
+      expect(yield* sweep).toBe(1)
+      yield* Effect.forEach(others, expectLive)
+    })
+  ),
+
+  law(
+    "a sweep goes by the present deadline, after a removal and an insert, and after a touch that made it sooner",
+    Effect.gen(function*() {
+      const store = yield* SessionStore
+      yield* sweep
+      const { key } = yield* live(second)
+      yield* store.remove(key)
+      const anew = yield* insertAt(key)
+      const touched = yield* live()
+      yield* store.touch(touched.key, touched, yield* inMillis(second))
+      yield* replace(yield* live(), second)
+      yield* TestClock.adjust(second)
+      expect(yield* sweep).toBe(2)
+      yield* expectLive(anew)
+    })
+  ),
+
+  law(
+    "a sweep that is interrupted leaves the next one able",
+    Effect.gen(function*() {
+      for (const moment of moments) {
+        const records = yield* many(10, second)
+        const fiber = yield* Effect.fork(ahead(sweep, second))
+        yield* moment
+        yield* Fiber.interrupt(fiber)
+        yield* ahead(sweep, second)
+        yield* Effect.forEach(records, ({ key }) => expectAbsent(key))
+      }
+    })
+  ),
+
+  law(
+    "a version never repeats for a key that was swept",
+    Effect.gen(function*() {
+      const store = yield* SessionStore
+      const key = yield* newKey
+      const versions: Array<string> = []
+      for (let round = 0; round < 4; round++) {
+        const record = yield* insertAt(key, second)
+        versions.push(record.version, (yield* replace(record, second)).version)
+        if (round % 2 === 0) yield* store.remove(key)
+        yield* TestClock.adjust(second)
+        yield* sweep
+      }
+      expect(new Set(versions).size).toBe(8)
     })
   )
 ]
