@@ -95,7 +95,10 @@ export interface Stored {
  * - **Expired is absent.** A record is live while `expiresAt > now`, `now` being
  *   the application's `Clock`, passed into every condition. A server's own TTL
  *   is relative (`expiresAt - now`), rounded up, plus 60 seconds, and only a
- *   broom.
+ *   broom. A deadline that has passed is written like any other, and the record is
+ *   absent at once.
+ * - An operation is done when its Effect is run, and as often. A version that the
+ *   store never made is stale.
  * - **Unavailable is never "missing".** Whatever keeps a store from knowing is a
  *   `SessionStoreError`, or an outage would log everybody out.
  * - A write that failed as `Unavailable` or `Timeout` may have been applied. A

@@ -136,7 +136,7 @@ export class KeyedTurns<Left = never> {
         line.users++
         return line.users === 1 || line.watcher !== undefined
           ? Effect.succeed(line)
-          : Effect.map(Effect.forkDaemon(watch(line)), (watcher) => {
+          : Effect.map(Effect.forkDaemon(Effect.interruptible(watch(line))), (watcher) => {
             line.watcher = watcher
             return line
           })

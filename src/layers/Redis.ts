@@ -443,7 +443,8 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
     insert: (key, data, expiresAt) => write("insert", insert, key, "", data, expiresAt),
     replace: (key, expected, data, expiresAt) => write("replace", replace, key, expected, data, expiresAt),
     touch: (key, { version }, expiresAt) => run("touch", touch, key, version, expiresAt),
-    remove: (key, expected = Version("")) => run("remove", remove, key, expected)
+    // Empty stands for none; a caller's own empty version is nobody's.
+    remove: (key, expected) => run("remove", remove, key, expected === undefined ? "" : expected || "none")
   })
 
   /** None for what is not a session, which is nobody's business here. */

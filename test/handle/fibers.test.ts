@@ -3,6 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Supervisor from "effect/Supervisor"
 import { KeyedTurns, Turn } from "../../src/internal/turns.js"
 import * as Faults from "../faults.js"
 import { cookieOf, increment, issued, outcome, request, rule, stored } from "./world.js"
@@ -222,5 +223,21 @@ describe("a turn", () => {
       yield* Deferred.succeed(end, undefined)
       yield* Fiber.joinAll([fibers[0]!, fibers[2]!])
       expect(turns.has("a")).toBe(false)
+    }))
+
+  rule("of a key has one watcher, which ends with the line", () =>
+    Effect.gen(function*() {
+      const turns = new KeyedTurns()
+      const end = yield* Deferred.make<void>()
+      const alive = yield* Supervisor.track
+      const fibers = yield* Effect.replicateEffect(Effect.fork(turns.run("a", Deferred.await(end))), 3).pipe(
+        Effect.supervised(alive)
+      )
+      yield* settled
+      expect((yield* alive.value).length).toBeGreaterThan(3)
+      yield* Deferred.succeed(end, undefined)
+      yield* Fiber.joinAll(fibers)
+      yield* settled
+      expect(yield* alive.value).toEqual([])
     }))
 })

@@ -597,9 +597,11 @@ describe.skipIf(postgresUrl === undefined)("Sql on PostgreSQL", () => {
   for (const isolation of ["read committed", "serializable"]) {
     describe(isolation, () => {
       const table = freshTable()
+      // What is swept and listed is the same under both.
+      const all = isolation === "read committed"
       storeLaws(Sql.layer({ table }).pipe(Layer.provide(isolated(isolation))), {
-        sweeps: true,
-        scans: true,
+        sweeps: all,
+        scans: all,
         multiProcess: true
       })
       afterAll(() => Effect.runPromise(dropTable(table).pipe(Effect.asVoid, Effect.provide(layerClient))))

@@ -326,6 +326,9 @@ export const moreStoreMutants: ReadonlyArray<StoreMutant> = [
   rule("versions of 8 bits", "a hundred versions of a key are a hundred", {
     version: () => String(Math.floor(Math.random() * 256))
   }),
+  bug("an empty version is none at all", "a version that the store never made is stale", ({ store }) => ({
+    remove: (key, expected) => store.remove(key, expected || undefined)
+  })),
   bug(
     "WHERE version = ?, and the key forgotten",
     "the version of one record does nothing to another, which has one of its own",

@@ -124,9 +124,8 @@ export const deadlines: ReadonlyArray<Law> = [
           yield* store.touch(touched.key, touched, yield* inMillis(lifetime))
           return [yield* live(lifetime), yield* replace(yield* live(), lifetime), touched]
         }))
-      // More than a second: some servers count in those.
       yield* Effect.async<void>((resume) => {
-        setTimeout(() => resume(Effect.void), 1100)
+        setTimeout(() => resume(Effect.void), 200)
       })
       for (const { key } of records.flat()) expect(Option.isSome(yield* store.load(key))).toBe(true)
     })

@@ -8,7 +8,7 @@ import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as TestClock from "effect/TestClock"
-import { SessionStore } from "../../SessionStore.js"
+import { SessionStore, Version } from "../../SessionStore.js"
 import {
   expectAbsent,
   expectLive,
@@ -285,6 +285,15 @@ const versions: ReadonlyArray<Law> = [
         versions.add(record.version)
       }
       expect(versions.size).toBe(100)
+    })
+  ),
+
+  law(
+    "a version that the store never made is stale",
+    Effect.gen(function*() {
+      const record = yield* live()
+      for (const version of ["", "0", "none of ours"]) yield* expectStale({ ...record, version: Version(version) })
+      yield* expectLive(record)
     })
   ),
 
