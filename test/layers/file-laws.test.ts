@@ -11,7 +11,8 @@ const maxBytes = 2 ** 20
 
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
 
-storeLaws(FileSystem.layer({ directory, maxBytes }), {
+// The laws know nothing of the disk: that what is answered is on it, FileSystem.test.ts shows.
+storeLaws(FileSystem.layer({ directory, maxBytes, durable: false }), {
   name: "FileSystem",
   sweeps: true,
   scans: true,

@@ -524,21 +524,21 @@ export const moreStoreMutants: ReadonlyArray<StoreMutant> = [
 
   // listings
   {
-    name: "a listing of the first 500",
+    name: "a listing of the first 300",
     laws: [hundreds],
     entries: (p) =>
       Stream.suspend(() =>
-        Stream.fromIterableEffect(step((now) => liveOf(p, [...p.records.keys()].slice(0, 500), now)))
+        Stream.fromIterableEffect(step((now) => liveOf(p, [...p.records.keys()].slice(0, 300), now)))
       )
   },
   {
-    name: "a listing by offset, of 200",
+    name: "a listing by offset, of 100",
     laws: [hundreds],
     entries: (p) =>
       Stream.paginateChunkEffect(0, (from) =>
         step((now) => {
-          const keys = [...p.records.keys()].slice(from, from + 200)
-          const next = keys.length < 200 ? Option.none<number>() : Option.some(from + 200)
+          const keys = [...p.records.keys()].slice(from, from + 100)
+          const next = keys.length < 100 ? Option.none<number>() : Option.some(from + 100)
           return [Chunk.fromIterable(liveOf(p, keys, now)), next] as const
         }))
   },

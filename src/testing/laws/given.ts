@@ -103,12 +103,19 @@ export const expectStale = (record: Keyed) =>
     expect(yield* store.remove(key, version)).toBe(false)
   })
 
+/** One call for what is live. */
+const removeOrForget = (key: string) =>
+  Effect.flatMap(SessionStore, (store) => store.remove(key)).pipe(
+    Effect.orElseSucceed(() => false),
+    Effect.flatMap((removed) => removed ? Effect.void : forget(key))
+  )
+
 /** Many live records at once, removed together after the test. */
 export const many = (count: number, lifetime = minute) =>
   Effect.gen(function*() {
     const keys = yield* Effect.acquireRelease(
       Effect.sync(() => Array.from({ length: count }, randomKey)),
-      (keys) => Effect.forEach(keys, forget, { concurrency: 16, discard: true })
+      (keys) => Effect.forEach(keys, removeOrForget, { concurrency: 16, discard: true })
     )
     return yield* Effect.forEach(keys, (key) => insertAt(key, lifetime), { concurrency: 16 })
   })

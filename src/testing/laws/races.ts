@@ -205,12 +205,12 @@ export const races: ReadonlyArray<Law> = [
 
   law(
     "whatever runs at once, its answers are those of one operation after the other",
-    (given) => Effect.flatMap(given.stores, (stores) => serial(given, stores, 150))
+    (given) => Effect.flatMap(given.stores, (stores) => serial(given, stores, 100))
   ),
 
   law(
     "calls and answers that come late and out of order change nothing about that",
-    (given) => Effect.flatMap(given.stores, (stores) => serial(given, stores.map(late), 50))
+    (given) => Effect.flatMap(given.stores, (stores) => serial(given, stores.map(late), 40))
   )
 ]
 

@@ -116,8 +116,8 @@ export const scans: ReadonlyArray<Law> = [
     "a listing has what is live throughout, although hundreds go while it stands at its first record",
     Effect.gen(function*() {
       const store = yield* SessionStore
-      const going = yield* many(250)
-      const staying = (yield* many(300)).map(({ key }) => key)
+      const going = yield* many(150)
+      const staying = (yield* many(200)).map(({ key }) => key)
       let isFirst = true
       const found = yield* entries.pipe(
         Stream.tap(() => {
