@@ -39,7 +39,7 @@ export const make = <A, I>(schema: Schema.Schema<A, I>, initial: () => A): Paylo
     const struct = value as object // only a struct has fields
     const encoded = encodings.get(struct) ?? encodeValue(value)
     encodings.set(struct, encoded)
-    return encoded._tag === "Right" ? field(encoded.right, encodedName.get(key) ?? key) : encoded
+    return encoded._tag === "Right" ? ownField(encoded.right, encodedName.get(key) ?? key) : encoded
   }
   return {
     initial,
@@ -53,7 +53,7 @@ export const make = <A, I>(schema: Schema.Schema<A, I>, initial: () => A): Paylo
     },
     extrasOf: (data) => names.length === 0 ? undefined : unknownKeys(data, known),
     sameField: (key, left, right) =>
-      field(left, key) === field(right, key) ||
+      ownField(left, key) === ownField(right, key) ||
       isDeepStrictEqual(encodedField(left, key), encodedField(right, key))
   }
 }
@@ -174,8 +174,11 @@ const put = (output: Fields, name: PropertyKey, value: Option.Option<unknown>): 
   }
 }
 
-const field = (value: unknown, key: PropertyKey): unknown =>
-  typeof value === "object" && value !== null ? (value as Record<PropertyKey, unknown>)[key] : undefined
+/** A field of a value; `undefined` when it is absent, whatever the value inherits. */
+export const ownField = (value: unknown, key: PropertyKey): unknown =>
+  typeof value === "object" && value !== null && Object.hasOwn(value, key)
+    ? (value as Record<PropertyKey, unknown>)[key]
+    : undefined
 
 const unknownKeys = (data: unknown, known: ReadonlySet<PropertyKey>): Extras => {
   if (typeof data !== "object" || data === null || Array.isArray(data)) {
@@ -185,7 +188,7 @@ const unknownKeys = (data: unknown, known: ReadonlySet<PropertyKey>): Extras => 
   for (const key of Object.keys(data)) {
     if (!known.has(key)) {
       extras ??= Object.create(null) as Record<string, unknown>
-      extras[key] = field(data, key)
+      extras[key] = ownField(data, key)
     }
   }
   return extras

@@ -19,7 +19,7 @@ import { ringSizes } from "../schema/SessionFormat.js"
 import * as SessionError from "../SessionError.js"
 import type { SessionStore, SessionStoreError, Stored } from "../SessionStore.js"
 import * as Log from "./Log.js"
-import type { Extras, Payload } from "./Payload.js"
+import { type Extras, ownField, type Payload } from "./Payload.js"
 import * as Verdict from "./Verdict.js"
 
 type Failure = SessionError.SessionError
@@ -151,7 +151,7 @@ export class RequestSession<A> {
   }
 
   get(key: PropertyKey): Result<unknown> {
-    return this.use(() => Effect.succeed((this.read(key) as Record<PropertyKey, unknown>)[key]))
+    return this.use(() => Effect.succeed(ownField(this.read(key), key)))
   }
 
   set(key: PropertyKey, value: unknown): Result<void> {
@@ -421,6 +421,9 @@ export class RequestSession<A> {
     // guard: a store's word on deadlines is checked
     if (!(stored.expiresAt > now && record.absoluteDeadline > now)) { // NaN is no deadline either
       return Either.right(missing)
+    }
+    if (stored.expiresAt > record.absoluteDeadline) {
+      return Either.left(SessionError.failure("Corrupt", new Error("the stored deadline is beyond the absolute one")))
     }
     switch (Verdict.judge(record, this.id!.proof, now)) {
       case "current":

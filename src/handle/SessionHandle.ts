@@ -6,6 +6,7 @@
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { maxTimeout } from "../schema/SessionFormat.js"
 import type { Session } from "../Session.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import type { SessionError } from "../SessionError.js"
@@ -98,8 +99,6 @@ const inMillis = ({ absoluteTimeout, idleTimeout, persistent }: Session.Lifetime
   ...(idleTimeout === undefined ? {} : { idleTimeout: timeout("idleTimeout", idleTimeout) }),
   ...(persistent === undefined ? {} : { persistent })
 })
-
-const maxTimeout = 10 * 365 * 24 * 60 * 60 * 1000
 
 /** Checks a lifetime, in milliseconds. Throws a `SessionConfigError`. */
 export const timeout = (option: string, input: Duration.DurationInput): number => {

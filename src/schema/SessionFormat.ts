@@ -65,6 +65,19 @@ export interface SessionRecord {
 export const ringSizes = { ended: 4, tokens: 8 } as const
 
 /**
+ * The longest lifetime of a session, in milliseconds: 10 years.
+ *
+ * @internal
+ */
+export const maxTimeout = 10 * 365 * 24 * 60 * 60 * 1000
+
+/**
+ * The highest commit count of a record that is read. A thousand commits a
+ * second reach it after 34 years, and the next count still fits into a record.
+ */
+const maxSeq = 2 ** 40
+
+/**
  * What ids and records look like.
  *
  * @since 0.1.0
@@ -221,6 +234,8 @@ const encode = (record: SessionRecord): Buffer => {
   return out
 }
 
+const isLifetime = (millis: number): boolean => millis >= 1 && millis <= maxTimeout
+
 const decode = (data: Uint8Array): Either.Either<SessionRecord, SessionError> => {
   // text, gzip and other foreign bytes start above the range kept for versions
   // guard: newer versions are told apart
@@ -240,6 +255,9 @@ const decode = (data: Uint8Array): Either.Either<SessionRecord, SessionError> =>
   const absoluteTimeout = time()
   const idleTimeout = time()
   const seq = time()
+  if (!isLifetime(absoluteTimeout) || !isLifetime(idleTimeout) || seq > maxSeq) {
+    return Either.left(failure("Corrupt", new Error("a lifetime or the count of commits is out of bounds")))
+  }
   const proof = bytes(proofSize)
   const ended: Array<SessionRecord["ended"][number]> = []
   const endedCount = input[at++]!

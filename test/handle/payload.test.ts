@@ -174,6 +174,22 @@ describe("what cannot be decoded", () => {
       expect(yield* outcome(world.app.open(cookie).handle.value)).toBe("Corrupt")
     }), { onCorrupt: "fail" })
 
+  rule("a stored deadline beyond the record's absolute one is Corrupt", (world) =>
+    Effect.gen(function*() {
+      const cookie = yield* issued(world)
+      const { data, record, version } = Option.getOrThrow(yield* recordOf(world, cookie))
+      yield* world.store.replace(keyOf(cookie), version, data, record.absoluteDeadline + 1)
+      expect(yield* outcome(world.app.open(cookie).handle.value)).toBe("Corrupt")
+    }), { onCorrupt: "fail" })
+
+  rule("a stored deadline at the record's absolute one opens the session", (world) =>
+    Effect.gen(function*() {
+      const cookie = yield* issued(world)
+      const { data, record, version } = Option.getOrThrow(yield* recordOf(world, cookie))
+      yield* world.store.replace(keyOf(cookie), version, data, record.absoluteDeadline)
+      expect(yield* world.app.open(cookie).handle.isNew).toBe(false)
+    }))
+
   rule("why is known to the log alone: not to JSON, and not to the response", (world) =>
     Effect.gen(function*() {
       const cookie = yield* corrupted(world, bytes({ count: "secret" }))
@@ -211,6 +227,24 @@ describe("schemas", () => {
       yield* three.handle.set("userId", "ada")
       expect(yield* outcome(three.finish)).toBe("Conflict")
     }).pipe(over(Renamed)))
+
+  class Inherited extends Session.Tag<Inherited>()("app/Inherited", {
+    toString: Schema.optional(Schema.String),
+    constructor: Schema.optional(Schema.String),
+    valueOf: Schema.optional(Schema.Array(Schema.String))
+  }) {}
+
+  it.effect("an absent field named like an inherited one is undefined", () =>
+    Effect.gen(function*() {
+      const manager = yield* Inherited.Manager
+      const { finish, handle } = manager.open()
+      for (const key of ["toString", "constructor", "valueOf"] as const) {
+        expect(yield* handle.get(key)).toBeUndefined()
+      }
+      yield* handle.set("toString", "text")
+      expect(yield* handle.get("toString")).toBe("text")
+      yield* finish
+    }).pipe(over(Inherited)))
 
   it.effect("equal values of another identity have not moved", () =>
     Effect.gen(function*() {

@@ -251,7 +251,7 @@ export const laws: Readonly<Record<string, Check>> = {
         yield* TestClock.adjust(50 * minute)
         expect(yield* countOf(world, cookie)).toBe(0)
       }),
-    { absoluteTimeout: "40 minutes" }
+    { absoluteTimeout: "40 minutes", onCorrupt: "fail" } // expired, and not Corrupt
   ),
 
   "a record that the store hands out late is no session": inWorld((world, lib) =>

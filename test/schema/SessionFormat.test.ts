@@ -15,15 +15,16 @@ const cookie = format.print(make)
 
 const bytes = (length: number) => FastCheck.uint8Array({ minLength: length, maxLength: length })
 const time = FastCheck.integer({ min: 0, max: 2 ** 48 - 1 })
+const lifetime = FastCheck.integer({ min: 1, max: 10 * 365 * 24 * 60 * 60 * 1000 })
 const record: FastCheck.Arbitrary<SessionFormat.SessionRecord> = FastCheck.record({
   createdAt: time,
   absoluteDeadline: time,
-  absoluteTimeout: time,
-  idleTimeout: time,
+  absoluteTimeout: lifetime,
+  idleTimeout: lifetime,
   persistent: FastCheck.boolean(),
   proof: bytes(32),
   ended: FastCheck.array(FastCheck.record({ proof: bytes(32), until: time }), { maxLength: 4 }),
-  seq: time,
+  seq: FastCheck.integer({ min: 0, max: 2 ** 40 }),
   tokens: FastCheck.array(bytes(8), { maxLength: 8 }),
   payload: FastCheck.uint8Array({ maxLength: 100 })
 })
@@ -232,6 +233,23 @@ describe("records", () => {
     }
     expect(reasonOf(2, new Uint8Array())).toBe("Unsupported")
     expect(reasonOf(1, new Uint8Array())).toBe("Corrupt")
+  })
+
+  it("a lifetime or a commit count out of its bounds is Corrupt", () => {
+    const year = 365 * 24 * 60 * 60 * 1000
+    const outcomeOf = (change: Partial<SessionFormat.SessionRecord>) =>
+      Either.match(format.decode(encode({ ...full, ...change })), {
+        onLeft: (error) => error.reason,
+        onRight: () => "a record"
+      })
+    for (const millis of [0, 10 * year + 1, 2 ** 48 - 1]) {
+      expect(outcomeOf({ idleTimeout: millis })).toBe("Corrupt")
+      expect(outcomeOf({ absoluteTimeout: millis })).toBe("Corrupt")
+    }
+    expect(outcomeOf({ idleTimeout: 1, absoluteTimeout: 10 * year })).toBe("a record")
+    expect(outcomeOf({ seq: 2 ** 48 - 1 })).toBe("Corrupt")
+    expect(outcomeOf({ seq: 2 ** 40 + 1 })).toBe("Corrupt")
+    expect(outcomeOf({ seq: 2 ** 40 })).toBe("a record")
   })
 
   it("with unknown flags, or rings longer than they can be, are Corrupt", () => {
