@@ -66,9 +66,10 @@ import { SessionStore } from "./SessionStore.js"
  */
 export class Session extends Context.Tag("effect-session/Session")<Session, Session.Any>() {
   /**
-   * Defines a session: by its fields, each of them `Schema.optional` or with a
-   * default, so that an empty session is a value too; or by any schema and an
-   * `initial` value. Schemas must need no services and decode synchronously.
+   * Defines a session: by its fields or a `Schema.Struct`, each field
+   * `Schema.optional` or with a default, so that an empty session is a value
+   * too; or by any schema and an `initial` value. Schemas must need no services,
+   * decode and encode synchronously, and encode to plain data.
    *
    * The id is part of every store key: two tags never share a record.
    *
@@ -274,13 +275,53 @@ export declare namespace Session {
   }
 
   /**
-   * Says in the compiler's message what a field lacks.
+   * What defines a session without an `initial` value: its fields, or a
+   * `Schema.Struct` of them.
    *
    * @since 0.1.0
    * @category models
    */
-  export type EmptyDecodes<I> = {} extends I ? unknown
-    : { readonly "every field needs Schema.optional or a default": never }
+  export type Definition = PlainFields | Schema.Schema.AnyNoContext
+
+  /**
+   * The fields of a definition.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export type FieldsOf<D> = D extends Schema.Schema.Any
+    ? D extends { readonly fields: infer Fields extends PlainFields; readonly records: readonly [] } ? Fields : never
+    : D extends PlainFields ? D
+    : never
+
+  /**
+   * The names of the fields that have neither `Schema.optional` nor a default.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export type FieldsWithoutDefault<Fields extends PlainFields> = {
+    [K in keyof Fields]: Partial<Schema.Struct.Encoded<Pick<Fields, K>>> extends Schema.Struct.Encoded<Pick<Fields, K>>
+      ? never
+      : K
+  }[keyof Fields]
+
+  /**
+   * Accepts a definition whose empty session is a value. The compiler's message
+   * for any other names what is missing.
+   *
+   * @since 0.1.0
+   * @category models
+   */
+  export type EmptyDecodes<D> = [FieldsOf<D>] extends [never]
+    ? { readonly "pass { initial: value } as the third argument: only a Schema.Struct can do without": never }
+    : FieldsWithoutDefault<FieldsOf<D>> extends infer Lacking extends PropertyKey ? [Lacking] extends [never] ? unknown
+      : D extends Schema.Schema.Any ? {
+          readonly "give these fields Schema.optional or a default, or pass { initial: value } as the third argument":
+            Lacking
+        }
+      : { readonly [K in Lacking]: `${Exclude<K, symbol>} needs Schema.optional or a default` }
+    : unknown
 
   /**
    * A session's tag: the service a handler asks for, and the Layers behind it.
@@ -312,16 +353,16 @@ export declare namespace Session {
    * @category models
    */
   export interface Define<Self> {
-    <const Id extends string, Fields extends PlainFields>(
+    <const Id extends string, D extends Definition>(
       id: Id,
-      fields: Fields & EmptyDecodes<Schema.Struct.Encoded<Fields>>
+      definition: D & EmptyDecodes<D>
     ): TagClass<
       Self,
       Id,
-      Types.Simplify<Schema.Struct.Type<Fields>>,
-      Types.Simplify<Schema.Struct.Encoded<Fields>>,
-      Partial<Types.Simplify<Schema.Struct.Type<Fields>>>,
-      StructHandle<Types.Simplify<Schema.Struct.Type<Fields>>>
+      Types.Simplify<Schema.Struct.Type<FieldsOf<D>>>,
+      Types.Simplify<Schema.Struct.Encoded<FieldsOf<D>>>,
+      Partial<Types.Simplify<Schema.Struct.Type<FieldsOf<D>>>>,
+      StructHandle<Types.Simplify<Schema.Struct.Type<FieldsOf<D>>>>
     >
     <const Id extends string, A, I>(
       id: Id,

@@ -195,6 +195,31 @@ describe("tags", () => {
   })
 })
 
+describe("a session defined by a Schema.Struct", () => {
+  class Whole extends Session.Tag<Whole>()(
+    "app/Whole",
+    Schema.Struct({
+      user: Schema.optional(Schema.String),
+      count: Schema.optionalWith(Schema.Number, { default: () => 0 })
+    })
+  ) {}
+
+  it.effect("starts with the defaults of its fields, and has get and set", () =>
+    Effect.gen(function*() {
+      const manager = yield* Whole.Manager
+      const opened = manager.open()
+      expect(yield* opened.handle.value).toEqual({ count: 0 })
+      yield* opened.handle.set("user", "ada")
+      yield* opened.finish
+      expect(yield* manager.open(cookieOf(opened as never)).handle.get("user")).toBe("ada")
+    }).pipe(Effect.provide(Whole.layer().pipe(Layer.provide(Memory.layer())))))
+
+  it.effect("takes some of its fields in layerTest", () =>
+    Effect.gen(function*() {
+      expect(yield* (yield* Whole).value).toEqual({ user: "ada", count: 0 })
+    }).pipe(Effect.provide(Whole.layerTest({ user: "ada" }))))
+})
+
 describe("options", () => {
   const built = (options: Session.Options) =>
     App.layer(options).pipe(

@@ -41,6 +41,16 @@ class UnionSession extends Session.Tag<UnionSession>()("types/UnionSession", Sch
   initial: { _tag: "Guest" }
 }) {}
 
+/** The same fields again, as a schema. */
+class StructSession extends Session.Tag<StructSession>()(
+  "types/StructSession",
+  Schema.Struct({
+    userId: Schema.optional(Schema.String),
+    visits: Schema.optionalWith(Schema.Number, { default: () => 0 }),
+    seen: Schema.optionalWith(Schema.Date, { default: () => new Date(0) })
+  })
+) {}
+
 interface Value {
   readonly userId?: string | undefined
   readonly visits: number
@@ -57,6 +67,8 @@ declare const handle: Context.Tag.Service<typeof AppSession>
 declare const union: Context.Tag.Service<typeof UnionSession>
 
 expectTypeOf(handle).toEqualTypeOf<Session.StructHandle<Value>>()
+expectTypeOf<Context.Tag.Service<typeof StructSession>>().toEqualTypeOf<Session.StructHandle<Value>>()
+expectTypeOf(StructSession.layerTest({ userId: "u" })).toEqualTypeOf<Layer.Layer<StructSession | Session>>()
 expectTypeOf(union).toEqualTypeOf<Session.Handle<typeof Guest.Type | typeof User.Type>>()
 
 export const members = Effect.gen(function*() {
