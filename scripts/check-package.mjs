@@ -101,7 +101,7 @@ try {
     tryStores(missing.map(({ url }) => url)).forEach((result, i) => {
       const { driver, url } = missing[i]
       assert(
-        result.startsWith("SessionConfigError: ") && result.endsWith(` needs the package "${driver}": npm install ${driver}`),
+        result.startsWith("SessionConfigError: ") && result.includes(` needs the package "${driver}": npm install ${driver}@`),
         `${url}: ${result}`
       )
     })

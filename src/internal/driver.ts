@@ -1,31 +1,60 @@
 /**
- * Drivers are optional peer dependencies, loaded by the one file that needs
- * them.
+ * Drivers are optional peer dependencies. The Layer that needs one imports it
+ * while it is built, so that every file can be loaded by `require` and bundled
+ * without the drivers that are not installed.
  *
  * @internal
  */
+import * as Effect from "effect/Effect"
+import { SessionConfigError } from "../SessionConfigError.js"
 
 /**
- * A package that is not installed. The message says which.
- *
- * @internal
+ * The newest versions that fit Effect 3 and our peer dependencies. Without a
+ * version, npm installs the packages of Effect 4.
  */
-export class MissingPackage extends Error {
-  override readonly name = "MissingPackage"
+export const driverVersions: Readonly<Record<string, string>> = {
+  "@aws-sdk/client-dynamodb": "3",
+  "@effect/platform": "0.97",
+  "@effect/sql": "0.52",
+  "@effect/sql-libsql": "0.42",
+  "@effect/sql-mysql2": "0.53",
+  "@effect/sql-pg": "0.53",
+  ioredis: "6",
+  mongodb: "7"
 }
 
 /**
- * Loads a driver, or says which package is to be installed: `name`, or one
- * that it needs in turn. `from` is the module that asks for it.
+ * Imports a driver. If it is missing, the error says which package to install:
+ * `name`, or one that it needs in turn. `from` is the module that asks for it.
+ *
+ * Write `load` as `() => import("name").catch(rethrow)`.
  */
-export const loadDriver = async <A>(name: string, from: string, load: () => Promise<A>): Promise<A> => {
-  try {
-    return await load()
-  } catch (cause) {
-    if (!isMissing(cause)) throw cause
-    const missing = packageIn(cause.message) ?? name
-    throw new MissingPackage(`${from} needs the package "${missing}": npm install ${missing}`, { cause })
-  }
+export const loadDriver = <A>(
+  name: string,
+  from: string,
+  load: () => Promise<A>
+): Effect.Effect<A, SessionConfigError> =>
+  Effect.tryPromise({
+    try: load,
+    catch: (cause) => {
+      const missing = isMissing(cause) ? packageIn(cause.message) ?? name : undefined
+      const what = missing === undefined ? `cannot load the package "${name}"` : `needs the package "${missing}"`
+      return new SessionConfigError({
+        option: "driver",
+        message: `${from} ${what}: ${install(missing ?? name)}`,
+        cause
+      })
+    }
+  })
+
+/** esbuild leaves out an absent package without an error, if the failure of its import has a handler. */
+export const rethrow = (cause: unknown): never => {
+  throw cause
+}
+
+const install = (name: string) => {
+  const version = Object.hasOwn(driverVersions, name) ? `@${driverVersions[name]}` : ""
+  return `npm install ${name}${version}`
 }
 
 const isMissing = (cause: unknown): cause is Error =>

@@ -15,7 +15,13 @@
  *
  * @since 0.1.0
  */
-import type { AttributeValue, DynamoDBClient, DynamoDBClientConfig } from "@aws-sdk/client-dynamodb"
+import type {
+  AttributeValue,
+  DynamoDBClient,
+  DynamoDBClientConfig,
+  DynamoDBServiceException
+} from "@aws-sdk/client-dynamodb"
+import type * as Sdk from "@aws-sdk/client-dynamodb"
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
@@ -30,15 +36,18 @@ import * as Stream from "effect/Stream"
 import { setTimeout as pause } from "node:timers/promises"
 import { bounded, boundOf, timeIsUp } from "../internal/bounded.js"
 import { randomToken } from "../internal/crypto.js"
-import { loadDriver } from "../internal/driver.js"
+import { loadDriver, rethrow } from "../internal/driver.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import type { Entry, SessionStoreErrorReason, Stored } from "../SessionStore.js"
 import { SessionScan, SessionStore, SessionStoreError, Version } from "../SessionStore.js"
 
-const driver = await loadDriver(
+/** The module `@aws-sdk/client-dynamodb`. */
+type Driver = typeof Sdk
+
+const loadSdk = loadDriver(
   "@aws-sdk/client-dynamodb",
   "effect-session/layers/DynamoDb",
-  () => import("@aws-sdk/client-dynamodb")
+  () => import("@aws-sdk/client-dynamodb").catch(rethrow)
 )
 
 /**
@@ -90,6 +99,7 @@ export const make: (
   options?: Options
 ) => Effect.Effect<Context.Context<SessionStore | SessionScan>, SessionConfigError, Scope.Scope> = Effect.fnUntraced(
   function*({ createTable, table, timeout, ...options }: Options = {}) {
+    const driver = yield* loadSdk
     const client = yield* Effect.acquireRelease(
       Effect.sync(() => new driver.DynamoDBClient({ ...options, maxAttempts: 1 })),
       (client) => Effect.sync(() => close(client))
@@ -99,7 +109,7 @@ export const make: (
       catch: (cause) =>
         new SessionConfigError({ option: "region", message: "Give a region here or as AWS_REGION.", cause })
     })
-    return yield* open(client, { createTable, table, timeout })
+    return yield* open(driver, client, { createTable, table, timeout })
   }
 )
 
@@ -163,7 +173,8 @@ export const layerConfig = (
  */
 export const layerClient = (
   { client, ...options }: TableOptions & { readonly client: DynamoDBClient }
-): Layer.Layer<SessionStore | SessionScan, SessionConfigError> => Layer.effectContext(open(client, options))
+): Layer.Layer<SessionStore | SessionScan, SessionConfigError> =>
+  Layer.effectContext(Effect.flatMap(loadSdk, (driver) => open(driver, client, options)))
 
 /**
  * The largest data in bytes: an item may have 400 KiB, names, key and version
@@ -171,7 +182,7 @@ export const layerClient = (
  */
 const maxBytes = 399 * 1024
 
-const open = Effect.fnUntraced(function*(client: DynamoDBClient, options: TableOptions) {
+const open = Effect.fnUntraced(function*(driver: Driver, client: DynamoDBClient, options: TableOptions) {
   const { createTable = false, table = "sessions" } = options
   const timeout = yield* boundOf(options.timeout ?? "2 seconds")
   if (!/^[a-zA-Z0-9_.-]{3,255}$/.test(table)) {
@@ -180,8 +191,8 @@ const open = Effect.fnUntraced(function*(client: DynamoDBClient, options: TableO
       message: `Give 3 to 255 letters, digits, "_", "-" or ".".`
     })
   }
-  if (createTable) yield* create(client, table, timeout)
-  const services = storeOf(client, table, timeout)
+  if (createTable) yield* create(driver, client, table, timeout)
+  const services = storeOf(driver, client, table, timeout)
   const store = Context.get(services, SessionStore)
   // Opens a connection, too, before the first request needs one.
   yield* Effect.catchIf(store.load("-"), ({ cause }) => isWrongTable(cause), ({ cause }) =>
@@ -196,7 +207,7 @@ const open = Effect.fnUntraced(function*(client: DynamoDBClient, options: TableO
 const isWrongTable = (cause: unknown) => ["ResourceNotFoundException", "ValidationException"].includes(nameOf(cause))
 
 /** Tables of others are left as they are, other than that their time to live is set. */
-const create = (client: DynamoDBClient, table: string, timeout: number) => {
+const create = (driver: Driver, client: DynamoDBClient, table: string, timeout: number) => {
   const ask = <A>(send: (options: { readonly abortSignal: AbortSignal }) => Promise<A>) =>
     bounded(timeout, (abortSignal) => send({ abortSignal }))
   return Effect.gen(function*() {
@@ -245,6 +256,7 @@ const isLive = "expiresAt > :now"
 const isCurrent = `version = :expected AND ${isLive}`
 
 const storeOf = (
+  driver: Driver,
   client: DynamoDBClient,
   table: string,
   timeout: number
@@ -424,10 +436,14 @@ const reasonOf = (error: unknown): SessionStoreErrorReason => {
   if (throttled.has(nameOf(error))) return "Throttled"
   if (nameOf(error) === "TimeoutError" && !isReset(error)) return "Timeout"
   if (nameOf(error) === "CredentialsProviderError") return "Rejected"
-  return error instanceof driver.DynamoDBServiceException && (error.$metadata.httpStatusCode ?? 500) < 500
+  return isServiceException(error) && (error.$metadata?.httpStatusCode ?? 500) < 500
     ? "Rejected"
     : "Unavailable"
 }
+
+/** By its shape, because a client that was brought may be of another copy of the SDK. */
+const isServiceException = (error: unknown): error is Partial<DynamoDBServiceException> =>
+  error instanceof Error && "$fault" in error
 
 /** The client calls a connection that was closed a timeout, too. */
 const isReset = (error: unknown) =>

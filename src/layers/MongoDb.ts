@@ -27,15 +27,13 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Collection, MongoClient, MongoClientOptions } from "mongodb"
+import type { Collection, MongoClient, MongoClientOptions, MongoServerError } from "mongodb"
 import { bounded, boundOf, timeIsUp } from "../internal/bounded.js"
 import { randomToken } from "../internal/crypto.js"
-import { loadDriver } from "../internal/driver.js"
+import { loadDriver, rethrow } from "../internal/driver.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import type { Entry, SessionStoreErrorReason, Stored } from "../SessionStore.js"
 import { SessionScan, SessionStore, SessionStoreError, Version } from "../SessionStore.js"
-
-const driver = await loadDriver("mongodb", "effect-session/layers/MongoDb", () => import("mongodb"))
 
 /**
  * Which collection holds the sessions, and how long to wait for it.
@@ -111,6 +109,7 @@ export const make: (
 ) => Effect.Effect<Context.Context<SessionStore | SessionScan>, SessionConfigError, Scope.Scope> = Effect.fnUntraced(
   function*({ collection, createIndex, database, timeout, url, ...options }: Options) {
     const millis = yield* boundOf(timeout ?? "2 seconds")
+    const driver = yield* loadDriver("mongodb", "effect-session/layers/MongoDb", () => import("mongodb").catch(rethrow))
     const client = yield* Effect.acquireRelease(
       Effect.try({
         try: () =>
@@ -414,7 +413,11 @@ const parse = (session: Session): Effect.Effect<Stored, SessionStoreError> =>
     ? Effect.succeed({ data: session.data, version: Version(session.version), expiresAt: session.expiresAt })
     : new SessionStoreError({ reason: "Corrupt", operation: "load" })
 
-const isDuplicate = (error: unknown) => error instanceof driver.MongoServerError && error.code === 11000
+const isDuplicate = (error: unknown) => isServerError(error) && error.code === 11000
+
+/** Errors are known by name, because a client that was brought may be of another copy of the driver. */
+const isServerError = (error: unknown): error is MongoServerError =>
+  nameOf(error) === "MongoServerError" || nameOf(error) === "MongoWriteConcernError"
 
 /**
  * The server is not, or no longer, the one to ask: shutting down, not primary,
@@ -423,12 +426,10 @@ const isDuplicate = (error: unknown) => error instanceof driver.MongoServerError
 const elsewhere = new Set([6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436])
 
 const reasonOf = (error: unknown): SessionStoreErrorReason => {
-  if (error === timeIsUp || error instanceof driver.MongoNetworkTimeoutError) return "Timeout"
+  if (error === timeIsUp || nameOf(error) === "MongoNetworkTimeoutError") return "Timeout"
   if (nameOf(error) === "MongoWaitQueueTimeoutError") return "Throttled"
   // Written, but perhaps not by a majority; or it never reached a server.
-  if (error instanceof driver.MongoWriteConcernError || !(error instanceof driver.MongoServerError)) {
-    return "Unavailable"
-  }
+  if (nameOf(error) === "MongoWriteConcernError" || !isServerError(error)) return "Unavailable"
   if (error.code === 50) return "Timeout"
   if (error.code === 112) return "Throttled"
   return elsewhere.has(Number(error.code)) ? "Unavailable" : "Rejected"

@@ -21,6 +21,7 @@ import type { ClusterNode, RedisOptions } from "ioredis"
 import * as crypto from "node:crypto"
 import { bounded, boundOf, timeIsUp } from "../internal/bounded.js"
 import { randomToken } from "../internal/crypto.js"
+import { loadDriver, rethrow } from "../internal/driver.js"
 import { parseAddress } from "../redis/Address.js"
 import type { Client, ClusterSettings, Connection } from "../redis/Client.js"
 import { commandTimeout, connectCluster, connectRedis, isCluster, refusal } from "../redis/Client.js"
@@ -147,10 +148,13 @@ export const make: (
     if (cluster?.length && options.db) {
       return yield* new SessionConfigError({ option: "db", message: "A cluster has no database but 0." })
     }
+    const driver = yield* loadDriver("ioredis", "effect-session/layers/Redis", () => import("ioredis").catch(rethrow))
     const connection = yield* Effect.acquireRelease(
       Effect.try({
         try: () =>
-          cluster?.length ? connectCluster(cluster, options, clusterOptions, millis) : connectRedis(options, millis),
+          cluster?.length
+            ? connectCluster(driver, cluster, options, clusterOptions, millis)
+            : connectRedis(driver, options, millis),
         catch: (cause) =>
           new SessionConfigError({ option: "options", message: "ioredis refuses these options.", cause })
       }),

@@ -52,7 +52,7 @@
  *
  * @since 0.1.0
  */
-import * as SqlClient from "@effect/sql/SqlClient"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
 import * as Chunk from "effect/Chunk"
@@ -73,6 +73,7 @@ import type { Entry, Stored } from "../SessionStore.js"
 import { SessionScan, SessionStore, SessionStoreError, SessionSweeper, Version } from "../SessionStore.js"
 import type { Dialect, Row } from "../sql/dialects.js"
 import { bytesOf, type DialectName, dialects, integerOf, textOf } from "../sql/dialects.js"
+import { SqlClient as SqlClientTag } from "../sql/effect-sql.js"
 import { makeRun, pause } from "../sql/run.js"
 import { misconfigured, prepareTable, printDdl, tableOf } from "../sql/table.js"
 
@@ -143,7 +144,7 @@ export const make = Effect.fnUntraced(function*(
 > {
   const timeout = yield* positive("timeout", options.timeout ?? "2 seconds")
   const sweepInterval = yield* positive("sweepInterval", options.sweepInterval ?? "10 minutes")
-  const client = yield* SqlClient.SqlClient
+  const client = yield* SqlClientTag
   const known = yield* client.onDialectOrElse({
     pg: () => Either.right(dialects.pg),
     mysql: () => Either.right(dialects.mysql),

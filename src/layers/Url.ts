@@ -50,7 +50,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { connect, Socket } from "node:net"
-import { loadDriver, MissingPackage } from "../internal/driver.js"
+import { loadDriver, rethrow } from "../internal/driver.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import { SessionStore } from "../SessionStore.js"
 
@@ -264,15 +264,7 @@ const withOneHost = ({ forDriver, scheme }: Address): Parsed<URL> =>
 // Loading what it needs.
 
 const load = <A>(name: string, { form }: Scheme, from: () => Promise<A>): Effect.Effect<A, SessionConfigError> =>
-  Effect.tryPromise({
-    try: () => loadDriver(name, form.replace(/:.*/s, ":"), from),
-    catch: (cause) =>
-      new SessionConfigError({
-        option: "url",
-        message: cause instanceof MissingPackage ? cause.message : `The package "${name}" cannot be loaded.`,
-        cause
-      })
-  })
+  loadDriver(name, form.replace(/:.*/s, ":"), from)
 
 const openSql = (
   address: Address,
@@ -280,9 +272,9 @@ const openSql = (
   client: (connectTimeout: number) => Layer.Layer<SqlClient.SqlClient, unknown>
 ): Opened =>
   Effect.gen(function*() {
-    const { parameters, scheme } = address
+    const { parameters } = address
     const timeout = (yield* wholeNumber(address, "timeout")) ?? 2000
-    const Sql = yield* load("@effect/sql", scheme, () => import("./Sql.js"))
+    const Sql = yield* Effect.promise(() => import("./Sql.js"))
     return Sql.layer({ table: parameters.get("table"), schema: parameters.get("schema"), timeout }).pipe(
       Layer.provide(Layer.catchAllCause(client(timeout), (cause) => Layer.failCause(unreachable(database, cause))))
     )
@@ -341,7 +333,7 @@ const redis = (form: string): Scheme => ({
   open: (address) =>
     Effect.gen(function*() {
       const timeout = yield* wholeNumber(address, "timeout")
-      const Redis = yield* load("ioredis", address.scheme, () => import("./Redis.js"))
+      const Redis = yield* Effect.promise(() => import("./Redis.js"))
       return Redis.layer({ url: address.forDriver, prefix: address.parameters.get("prefix"), timeout })
     })
 })
@@ -354,7 +346,7 @@ const mongodb = (form: string): Scheme => ({
   open: (address) =>
     Effect.gen(function*() {
       const timeout = yield* wholeNumber(address, "timeout")
-      const MongoDb = yield* load("mongodb", address.scheme, () => import("./MongoDb.js"))
+      const MongoDb = yield* Effect.promise(() => import("./MongoDb.js"))
       return MongoDb.layer({ url: address.forDriver, collection: address.parameters.get("collection"), timeout })
     })
 })
@@ -367,7 +359,7 @@ const postgres = (form: string): Scheme => ({
   open: (address) =>
     Effect.gen(function*() {
       yield* withOneHost(address)
-      const { PgClient } = yield* load("@effect/sql-pg", address.scheme, () => import("@effect/sql-pg"))
+      const { PgClient } = yield* load("@effect/sql-pg", address.scheme, () => import("@effect/sql-pg").catch(rethrow))
       return yield* openSql(address, "PostgreSQL", (connectTimeout) =>
         withSockets((keep) =>
           PgClient.layer({
@@ -389,7 +381,8 @@ const mysql = (form: string): Scheme => ({
       const { hostname, password, port, username } = yield* withOneHost(address)
       if (address.path === "") return yield* misspelt(address.scheme, "The database is missing.")
       const sslMode = yield* oneOf(address, "ssl-mode", "REQUIRED", "VERIFY_IDENTITY")
-      const { MysqlClient } = yield* load("@effect/sql-mysql2", address.scheme, () => import("@effect/sql-mysql2"))
+      const { MysqlClient } = yield* load("@effect/sql-mysql2", address.scheme, () =>
+        import("@effect/sql-mysql2").catch(rethrow))
       const [host, portNumber] = [decodeURIComponent(hostname).replace(/^\[|\]$/g, ""), Number(port || 3306)]
       return yield* openSql(address, "MySQL", (connectTimeout) =>
         withSockets((keep) =>
@@ -403,7 +396,8 @@ const mysql = (form: string): Scheme => ({
             poolConfig: {
               connectTimeout,
               maxIdle: maxConnections,
-              stream: () => keep(connect({ host, port: portNumber, keepAlive: true, noDelay: true })),
+              stream: () =>
+                keep(connect({ host, port: portNumber, keepAlive: true, noDelay: true })),
               ...(sslMode &&
                 { ssl: { rejectUnauthorized: sslMode !== "REQUIRED", verifyIdentity: sslMode !== "REQUIRED" } })
             }
@@ -420,12 +414,16 @@ const sqlite = (form: string): Scheme => ({
     Effect.gen(function*() {
       const { parameters, path, scheme } = address
       if (path === "") return yield* misspelt(scheme, "The file is missing.")
-      const { LibsqlClient } = yield* load("@effect/sql-libsql", scheme, () => import("@effect/sql-libsql"))
+      const { LibsqlClient } = yield* load("@effect/sql-libsql", scheme, () =>
+        import("@effect/sql-libsql").catch(rethrow))
       if (path !== ":memory:") {
         const url = `file:${path.split("/").map(encodeURIComponent).join("/")}`
-        return yield* openSql(address, "SQLite", () => LibsqlClient.layer({ url }))
+        return yield* openSql(address, "SQLite", () =>
+          LibsqlClient.layer({ url }))
       }
-      const Sql = yield* load("@effect/sql", scheme, () => import("./Sql.js"))
+      const Sql = yield* Effect.promise(() =>
+        import("./Sql.js")
+      )
       const ddl = Either.getOrElse(Sql.ddl("sqlite", { table: parameters.get("table") }), () => "")
       // In memory libsql forgets a table that was made in a transaction, so it is made before.
       return yield* openSql(address, "SQLite", () =>
@@ -496,7 +494,7 @@ const dynamodb: Scheme = {
       const signed = credentials ?? (isEmulator ? "local:local" : undefined)
       const [accessKeyId = "", secretAccessKey = ""] = signed?.split(/:(.*)/s).map(decodeURIComponent) ?? []
       if (signed !== undefined && secretAccessKey === "") return yield* misspelt(scheme, "The secret is missing.")
-      const DynamoDb = yield* load("@aws-sdk/client-dynamodb", scheme, () => import("./DynamoDb.js"))
+      const DynamoDb = yield* Effect.promise(() => import("./DynamoDb.js"))
       return DynamoDb.layer({
         region,
         table,

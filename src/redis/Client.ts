@@ -4,11 +4,12 @@
  *
  * @internal
  */
+import type * as Ioredis from "ioredis"
 import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from "ioredis"
-import { loadDriver } from "../internal/driver.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 
-const driver = await loadDriver("ioredis", "effect-session/layers/Redis", () => import("ioredis"))
+/** As much of the module `ioredis` as is used. */
+type Driver = Pick<typeof Ioredis, "Redis" | "Cluster">
 
 type Argument = string | Buffer
 
@@ -89,7 +90,7 @@ const bounds = (millis: number) => ({
 const retry = (attempt: number) => Math.min(attempt * 50, 500)
 
 /** One server, or the master that sentinels know. */
-export const connectRedis = (options: RedisOptions, millis: number): Connection => {
+export const connectRedis = (driver: Driver, options: RedisOptions, millis: number): Connection => {
   const waiting = new Set<(isBack: boolean) => void>()
   const settle = (isBack: boolean) => waiting.forEach((resume) => resume(isBack))
   let isHopeful = false
@@ -153,6 +154,7 @@ export type ClusterSettings = Omit<
 >
 
 export const connectCluster = (
+  driver: Driver,
   nodes: ReadonlyArray<ClusterNode>,
   options: RedisOptions,
   settings: ClusterSettings,

@@ -7,10 +7,11 @@
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
-import { SqlError } from "@effect/sql/SqlError"
+import type { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import type { Row } from "./dialects.js"
+import { sqlError } from "./effect-sql.js"
 
 /** How one driver is spoken to. */
 export interface Wire<A> {
@@ -45,7 +46,7 @@ export const onConnection = <A>(
             connection,
             text,
             params,
-            (error, answer) => resume(error ? Effect.fail(new SqlError({ cause: error })) : Effect.succeed(answer))
+            (error, answer) => resume(error ? Effect.fail(sqlError(error)) : Effect.succeed(answer))
           )
           // In a fiber of its own, for drivers do more about an interruption than there is time for.
           if (!sent) Effect.runCallback(wire.run(connection, text, params), { onExit: resume })

@@ -10,10 +10,11 @@
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
-import { SqlError } from "@effect/sql/SqlError"
+import type { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
 import type { Row } from "./dialects.js"
+import { sqlError } from "./effect-sql.js"
 
 /** Codes of the errors that say so. */
 export const inUse = /^SQLITE_(BUSY|LOCKED)/
@@ -32,7 +33,7 @@ export const executeSqlite = (
       if (!isLibsql(connection)) return connection.execute(text, params, undefined)
       return Effect.tryPromise({
         try: () => execute(connection.sdk, { sql: text, args: params }, wait),
-        catch: (cause) => new SqlError({ cause })
+        catch: sqlError
       })
     }))
   })

@@ -4,26 +4,21 @@
  *
  * @internal
  */
-import * as SqlClient from "@effect/sql/SqlClient"
-import { SqlError } from "@effect/sql/SqlError"
+import type * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import type { Dialect } from "./dialects.js"
 import { inTransaction } from "./dialects.js"
+import { sqlError, transactionTags } from "./effect-sql.js"
 
 /**
  * Runs an effect in a fiber of its own and waits for it, but no longer than
  * `limit` milliseconds of real time, repeats included.
  */
 export type Run = <A>(effect: Effect.Effect<A, SqlError>, limit: number) => Effect.Effect<A, SqlError | "timeout">
-
-/** By which a fiber is known to be in a transaction; @effect/sql-libsql has a tag of its own. */
-const transactionTags = [
-  SqlClient.TransactionConnection,
-  Context.GenericTag<SqlClient.TransactionConnection>("@effect/sql-libsql/LibsqlClient/LibsqlTransaction")
-] as const
 
 /** How this client's statements are run. */
 export const makeRun = (client: SqlClient.SqlClient, dialect: Dialect): Effect.Effect<Run> =>
@@ -76,7 +71,7 @@ const refuseInTransaction = (runtime: Runtime.Runtime<never>, client: SqlClient.
   return (effect, limit) =>
     Effect.contextWithEffect((context: Context.Context<never>) =>
       transactionTags.some((tag) => context.unsafeMap.has(tag.key)) && isTaken()
-        ? Effect.fail(new SqlError({ cause: new InTransaction() }))
+        ? Effect.fail(sqlError(new InTransaction()))
         : run(effect, limit)
     )
 }

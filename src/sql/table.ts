@@ -3,14 +3,16 @@
  *
  * @internal
  */
-import * as Migrator from "@effect/sql/Migrator"
-import * as SqlClient from "@effect/sql/SqlClient"
-import { SqlError } from "@effect/sql/SqlError"
+import type * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import { isTagged } from "effect/Predicate"
 import { sha256Hex } from "../internal/crypto.js"
+import { rethrow } from "../internal/driver.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import type { Dialect, Limits, Table, TableName } from "./dialects.js"
+import { SqlClient as SqlClientTag, sqlError } from "./effect-sql.js"
 
 export const misconfigured = (option: string, message: string, cause?: unknown) =>
   Either.left(new SessionConfigError({ option, message, ...(cause === undefined ? {} : { cause }) }))
@@ -103,15 +105,16 @@ const attempts = 5
  */
 const migrate = (sql: SqlClient.SqlClient, table: Table): Effect.Effect<unknown, SqlError> => {
   const log = qualified({ ...table, table: derived(table.table, "migrations") }).join(".")
-  const migrations = Migrator.fromRecord({
-    "1_create_table": Effect.forEach(table.ddl, (statement) => sql.unsafe(statement), { discard: true })
-  })
+  const createTable = Effect.forEach(table.ddl, (statement) => sql.unsafe(statement), { discard: true })
   return Effect.ignore(sql`DELETE FROM ${sql(log)}`).pipe(
-    Effect.zipRight(Migrator.make({})({ loader: migrations, table: log })),
-    Effect.provideService(SqlClient.SqlClient, sql),
+    Effect.zipRight(Effect.promise(() => import("@effect/sql/Migrator").catch(rethrow))),
+    Effect.flatMap((Migrator) =>
+      Migrator.make({})({ loader: Migrator.fromRecord({ "1_create_table": createTable }), table: log })
+    ),
+    Effect.provideService(SqlClientTag, sql),
     // It dies of a migration that fails.
     Effect.catchAllDefect(Effect.fail),
-    Effect.mapError((cause) => cause instanceof SqlError ? cause : new SqlError({ cause }))
+    Effect.mapError((cause) => isTagged(cause, "SqlError") ? cause as SqlError : sqlError(cause))
   )
 }
 

@@ -1,14 +1,18 @@
+import * as Effect from "effect/Effect"
+import * as fs from "node:fs"
 import { createRequire } from "node:module"
 import { expect, it } from "vitest"
-import { loadDriver } from "../../src/internal/driver.js"
+import { driverVersions, loadDriver } from "../../src/internal/driver.js"
 
-const load = (from: () => Promise<unknown>) => loadDriver("some-driver", "effect-session/layers/Some", from)
+const load = (from: () => Promise<unknown>) =>
+  Effect.runPromise(Effect.flip(loadDriver("some-driver", "effect-session/layers/Some", from)))
 
 it("names the package to install when the driver is missing", async () => {
   const require = createRequire(import.meta.url)
-  await expect(load(async () => require("some-driver"))).rejects.toThrow(
-    "effect-session/layers/Some needs the package \"some-driver\": npm install some-driver"
-  )
+  expect(await load(async () => require("some-driver"))).toMatchObject({
+    _tag: "SessionConfigError",
+    message: "effect-session/layers/Some needs the package \"some-driver\": npm install some-driver"
+  })
 })
 
 const missing = (message: string) => () =>
@@ -24,11 +28,28 @@ for (
   ] as const
 ) {
   it(`names ${name}: ${message.slice(0, 40)}`, async () => {
-    await expect(load(missing(message))).rejects.toThrow(`needs the package "${name}": npm install ${name}`)
+    expect((await load(missing(message))).message).toMatch(`needs the package "${name}": npm install ${name}`)
   })
 }
 
 it("passes on what a driver that is there throws", async () => {
   const failure = new Error("broken")
-  await expect(load(() => Promise.reject(failure))).rejects.toBe(failure)
+  const error = await load(() => Promise.reject(failure))
+  expect(error).toMatchObject({ cause: failure, message: expect.stringContaining("cannot load") })
+})
+
+it("the hint names the version that fits Effect 3 when a driver is missing", async () => {
+  const error = await load(missing("Cannot find package '@effect/sql-pg' imported from /app/x.js"))
+  expect(error.message).toMatch(/npm install @effect\/sql-pg@0\.53$/)
+})
+
+it("each version of a hint is one of the peer dependencies", () => {
+  const { peerDependencies, peerDependenciesMeta } = JSON.parse(fs.readFileSync("package.json", "utf8"))
+  for (const [name, version] of Object.entries(driverVersions)) {
+    expect(peerDependencies[name].split(" || ").some((range: string) => range.startsWith(`^${version}.`)), name).toBe(
+      true
+    )
+  }
+  const drivers = Object.keys(peerDependenciesMeta).filter((name) => !name.includes("vitest"))
+  expect(Object.keys(driverVersions)).toEqual(expect.arrayContaining(drivers))
 })
