@@ -97,8 +97,9 @@ export class SessionConflict extends Schema.TaggedError<SessionConflict>("effect
 }
 
 /**
- * The session would be larger than the limit, 413; sizes in bytes. What was
- * stored before is intact.
+ * The session would be larger than the limit, 413; sizes in bytes. `actual` is
+ * a lower bound when the value has too many nodes to be encoded at all. What
+ * was stored before is intact.
  *
  * @since 0.1.0
  * @category errors

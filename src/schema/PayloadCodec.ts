@@ -21,6 +21,25 @@ import { failure, type SessionError, SessionTooLarge } from "../SessionError.js"
 export interface PayloadCodec {
   readonly encode: (value: unknown) => Either.Either<Uint8Array, SessionError>
   readonly decode: (bytes: Uint8Array) => Either.Either<unknown, SessionError>
+  /** What the codec carries. Without it, schemas are not checked against the codec. */
+  readonly traits?: Traits
+}
+
+/**
+ * What a codec carries, known before any value is encoded.
+ *
+ * - `name`: as messages call it.
+ * - `maxBytes`: largest payload in bytes. A value of more nodes is not encoded.
+ * - `bigints`, `bytes`: whether 64-bit `bigint`s and `Uint8Array`s are carried.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Traits {
+  readonly name: string
+  readonly maxBytes: number
+  readonly bigints: boolean
+  readonly bytes: boolean
 }
 
 /**
@@ -40,23 +59,26 @@ export interface Options {
 /**
  * MessagePack. Carries JSON's values, and besides them `undefined`, `NaN`, the
  * infinities, 64-bit `bigint`s and `Uint8Array`s. Dates, maps, sets and class
- * instances are for the Schema to encode. An object with the two keys
- * `constructor` and `toJSON` is refused, for msgpackr would call the latter.
+ * instances are for the Schema to encode.
  *
- * Strings must be well-formed Unicode, for msgpack strings are UTF-8.
+ * Every string is kept exactly. UTF-8 cannot carry half of a surrogate pair, so
+ * a payload with one begins with the byte `c1`, which MessagePack never uses.
+ * Each string of such a payload is a JSON literal.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const msgpack = (options?: Options): PayloadCodec =>
-  make(options, {
+  make(options, { name: "msgpack", bigints: true, bytes: true }, {
     isLeaf: isMsgpackLeaf,
-    encode: (value) => packer.pack(value),
-    decode: (bytes, maxDepth) => {
-      const found = inspect(bytes, maxDepth)
-      // guard: __proto__ is data
-      return found.hasProtoKey ? toObjects(mapUnpacker.unpack(bytes)) : unpacker.unpack(bytes)
-    }
+    encode: (value, found) =>
+      found.illFormedText
+        ? Buffer.concat([escapedMark, packer.pack(toMaps(value, JSON.stringify))])
+        : packer.pack(found.toJsonKey ? toMaps(value, (text) => text) : value),
+    decode: (bytes, maxDepth) =>
+      bytes[0] === escapedMark[0]
+        ? unescaped(unpack(bytes.subarray(1), maxDepth))
+        : unpack(bytes, maxDepth)
   })
 
 /**
@@ -67,31 +89,41 @@ export const msgpack = (options?: Options): PayloadCodec =>
  * @category constructors
  */
 export const json = (options?: Options): PayloadCodec =>
-  make(options, {
+  make(options, { name: "json", bigints: false, bytes: false }, {
     isLeaf: isJsonLeaf,
     encode: (value) => Buffer.from(JSON.stringify(value), "utf8"),
     decode: (bytes, maxDepth) => {
       const value: unknown = JSON.parse(utf8.decode(bytes))
-      check(value, isJsonLeaf, maxDepth)
+      const problem = inspectValue(new Inspection(isJsonLeaf, Infinity), value, maxDepth)
+      if (problem !== undefined) {
+        throw new Error(`${problem.kind} is no JSON data`)
+      }
       return value
     }
   })
 
-const make = (options: Options | undefined, codec: {
+const make = (options: Options | undefined, traits: Omit<Traits, "maxBytes">, codec: {
   readonly isLeaf: (value: unknown) => boolean
-  readonly encode: (value: unknown) => Uint8Array
+  readonly encode: (value: unknown, found: Inspection) => Uint8Array
   readonly decode: (bytes: Uint8Array, maxDepth: number) => unknown
 }): PayloadCodec => {
   const maxBytes = options?.maxBytes ?? 1024 * 1024
   const maxDepth = options?.maxDepth ?? 64
   return {
+    traits: { ...traits, maxBytes },
     encode: (value) => {
       try {
-        check(value, codec.isLeaf, maxDepth)
-        const bytes = codec.encode(value)
+        const found = new Inspection(codec.isLeaf, maxBytes)
+        const problem = inspectValue(found, value, maxDepth)
+        if (problem !== undefined) {
+          return problem === tooLarge
+            ? Either.left(sizeFailure(maxBytes, maxBytes - found.left))
+            : Either.left(failure("Encode", new NotPlainData(problem, traits.name)))
+        }
+        const bytes = codec.encode(value, found)
         // guard: encoding is bounded in size
         return bytes.length > maxBytes
-          ? Either.left(new SessionTooLarge({ reason: "TooLarge", limit: maxBytes, actual: bytes.length }))
+          ? Either.left(sizeFailure(maxBytes, bytes.length))
           : Either.right(bytes)
       } catch (cause) {
         return Either.left(failure("Encode", cause))
@@ -109,6 +141,9 @@ const make = (options: Options | undefined, codec: {
     }
   }
 }
+
+const sizeFailure = (limit: number, actual: number): SessionTooLarge =>
+  new SessionTooLarge({ reason: "TooLarge", limit, actual })
 
 // ---------------------------------------------------------------------------
 // plain data
@@ -129,49 +164,159 @@ const isJsonLeaf = (value: unknown): boolean => {
 const isMsgpackLeaf = (value: unknown): boolean => {
   switch (typeof value) {
     case "string":
-      return value.isWellFormed()
     case "number":
     case "boolean":
     case "undefined":
-    case "bigint": // out of range throws in msgpackr
       return true
+    case "bigint":
+      return BigInt.asIntN(64, value) === value || BigInt.asUintN(64, value) === value
     default:
       return value === null || value instanceof Uint8Array
   }
 }
 
-/** Throws on the first thing that is not plain data; its place is in the message, its value is not. */
-const check = (value: unknown, isLeaf: (value: unknown) => boolean, depth: number): void => {
-  if (isLeaf(value)) {
-    return
+/** Where a value is no plain data, and what kind of value is there. */
+interface Problem {
+  readonly path: Array<PropertyKey>
+  readonly kind: string
+  /** The schema that encodes such a value. */
+  readonly remedy: string | undefined
+}
+
+/**
+ * A value that a codec does not carry: its place and its kind, and never the
+ * value. A path may hold keys of records, which are data of the user.
+ *
+ * @internal
+ */
+export class NotPlainData extends Error {
+  readonly path: ReadonlyArray<PropertyKey>
+
+  constructor(problem: Problem, codec: string) {
+    super(
+      `${problem.kind}, which ${codec} does not carry; ${problem.remedy ?? "let the schema encode it to plain data"}`
+    )
+    this.name = "NotPlainData"
+    this.path = problem.path
+  }
+}
+
+const tooLarge: Problem = { path: [], kind: "more than the limit", remedy: undefined }
+
+/** What was found out about a value on the way through it. */
+class Inspection {
+  illFormedText = false
+  toJsonKey = false
+
+  constructor(
+    readonly isLeaf: (value: unknown) => boolean,
+    /** What is left of the largest size. A node takes a byte or more, so this bounds the work too. */
+    public left: number
+  ) {}
+}
+
+/** The first thing that is not plain data. Visits no more nodes than the size allows. */
+const inspectValue = (found: Inspection, value: unknown, depth: number): Problem | undefined => {
+  found.left--
+  if (found.isLeaf(value)) {
+    if (typeof value === "string") {
+      inspectText(found, value)
+    } else if (value instanceof Uint8Array) {
+      found.left -= value.length
+    }
+    return found.left < 0 ? tooLarge : undefined
   }
   if (typeof value !== "object" || value === null) {
-    throw new Error(`a ${typeof value} of this kind is not plain data`)
+    return problemOf(value)
   }
   // guard: encoding is bounded in depth
   if (depth === 0) {
-    throw new Error("nested too deep (or in a circle)")
+    return { path: [], kind: "arrays and objects nested too deep (or in a circle)", remedy: undefined }
   }
   if (Array.isArray(value)) {
-    for (let i = 0; i < value.length; i++) {
-      check(value[i], isLeaf, depth - 1)
-    }
-    return
+    return inspectArray(found, value, depth - 1)
   }
   const prototype = Object.getPrototypeOf(value)
   // guard: plain objects only
   if (prototype !== Object.prototype && prototype !== null) {
-    throw new Error(`a ${prototype.constructor?.name} is not plain data: let the schema encode it`)
+    return problemOf(value)
   }
-  for (const key of Object.keys(value)) {
-    if (!isLeaf(key)) {
-      throw new Error("a key is not well-formed Unicode")
-    }
-    const item = (value as Record<string, unknown>)[key]
-    if (item !== undefined) {
-      check(item, isLeaf, depth - 1)
+  return inspectObject(found, value as Record<string, unknown>, depth - 1)
+}
+
+const inspectText = (found: Inspection, text: string): void => {
+  found.left -= text.length
+  if (!text.isWellFormed()) {
+    found.illFormedText = true
+  }
+}
+
+const inspectArray = (found: Inspection, array: ReadonlyArray<unknown>, depth: number): Problem | undefined => {
+  if (array.length > found.left) {
+    found.left -= array.length // a sparse array is longer than its elements are many
+    return tooLarge
+  }
+  for (let i = 0; i < array.length; i++) {
+    const problem = inspectValue(found, array[i], depth)
+    if (problem !== undefined) {
+      return at(i, problem)
     }
   }
+  return found.left < 0 ? tooLarge : undefined
+}
+
+const inspectObject = (found: Inspection, object: Record<string, unknown>, depth: number): Problem | undefined => {
+  for (const key of Object.keys(object)) {
+    const item = object[key]
+    if (item === undefined) {
+      found.left-- // JSON has no such property, and it is work all the same
+      if (!found.isLeaf(item)) {
+        continue
+      }
+    }
+    inspectText(found, key)
+    if (key === "toJSON") {
+      found.toJsonKey = true // msgpackr calls what it takes for a method
+    }
+    const problem = item === undefined ? undefined : inspectValue(found, item, depth)
+    if (problem !== undefined) {
+      return at(key, problem)
+    }
+  }
+  return found.left < 0 ? tooLarge : undefined
+}
+
+const at = (key: PropertyKey, problem: Problem): Problem => {
+  if (problem !== tooLarge) {
+    problem.path.unshift(key)
+  }
+  return problem
+}
+
+const problemOf = (value: unknown): Problem => {
+  const name = kindOf(value)
+  const kind = value === undefined ? name : `${/^[AEIO]/i.test(name) ? "an" : "a"} ${name}`
+  return { path: [], kind, remedy: remedies[name] }
+}
+
+/** The name of a value's class or type. */
+const kindOf = (value: unknown): string => {
+  if (typeof value !== "object" || value === null) {
+    return typeof value === "number" ? "number that is not finite" : typeof value
+  }
+  const { constructor } = Object.getPrototypeOf(value) as { readonly constructor?: unknown }
+  return typeof constructor === "function" && constructor.name !== "" ? constructor.name : "class instance"
+}
+
+const remedies: Readonly<Record<string, string>> = {
+  Date: "use Schema.Date",
+  Map: "use Schema.Map",
+  Set: "use Schema.Set",
+  URL: "use Schema.URL",
+  Uint8Array: "use Schema.Uint8ArrayFromBase64",
+  Buffer: "use Schema.Uint8ArrayFromBase64",
+  bigint: "use Schema.BigInt",
+  undefined: "use null"
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
@@ -186,6 +331,12 @@ const unpacker = new Unpackr({ useRecords: false, mapsAsObjects: true, copyBuffe
 // as objects, msgpackr renames the key `__proto__`; as maps it does not
 const mapUnpacker = new Unpackr({ useRecords: false, mapsAsObjects: false, copyBuffers: true })
 
+const unpack = (bytes: Uint8Array, maxDepth: number): unknown => {
+  const found = inspect(bytes, maxDepth)
+  // guard: __proto__ is data
+  return found.hasProtoKey ? toObjects(mapUnpacker.unpack(bytes)) : unpacker.unpack(bytes)
+}
+
 const toObjects = (value: unknown): unknown => {
   if (Array.isArray(value)) {
     return value.map(toObjects)
@@ -193,6 +344,42 @@ const toObjects = (value: unknown): unknown => {
   return value instanceof Map
     ? Object.fromEntries(Array.from(value as Map<string, unknown>, ([key, item]) => [key, toObjects(item)]))
     : value
+}
+
+/** Plain data with maps for objects, whose keys are only data to msgpackr; each string is passed through `f`. */
+const toMaps = (value: unknown, f: (text: string) => string): unknown => {
+  if (typeof value === "string") {
+    return f(value)
+  }
+  if (Array.isArray(value)) {
+    return Array.from(value, (item) => toMaps(item, f)) // holes too
+  }
+  return typeof value === "object" && value !== null && !(value instanceof Uint8Array)
+    ? new Map(Object.entries(value).map(([key, item]) => [f(key), toMaps(item, f)]))
+    : value
+}
+
+/** The first byte of a payload whose strings are JSON literals. */
+const escapedMark = Uint8Array.of(0xc1)
+
+const unescaped = (value: unknown): unknown => {
+  if (typeof value === "string") {
+    return literal(value)
+  }
+  if (Array.isArray(value)) {
+    return value.map(unescaped)
+  }
+  return typeof value === "object" && value !== null && !(value instanceof Uint8Array)
+    ? Object.fromEntries(Object.entries(value).map(([key, item]) => [literal(key), unescaped(item)]))
+    : value
+}
+
+const literal = (source: string): string => {
+  const text: unknown = JSON.parse(source)
+  if (typeof text !== "string") {
+    throw new Error("not the literal of a string")
+  }
+  return text
 }
 
 const protoKey = Buffer.from("__proto__")

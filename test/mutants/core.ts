@@ -293,8 +293,8 @@ export const coreMutants: ReadonlyArray<CoreMutant> = [
   ...inFile("schema/PayloadCodec.ts", [
     m(
       "encoding is bounded in size",
-      "return bytes.length > maxBytes\n          ? Either.left(new",
-      "return false\n          ? Either.left(new",
+      "return bytes.length > maxBytes\n          ? Either.left(sizeFailure",
+      "return false\n          ? Either.left(sizeFailure",
       "a payload over the limit is TooLarge"
     ),
     m(

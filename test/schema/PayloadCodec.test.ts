@@ -3,6 +3,7 @@ import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import { Packr } from "msgpackr"
 import * as PayloadCodec from "../../src/schema/PayloadCodec.js"
+import type { NotPlainData } from "../../src/schema/PayloadCodec.js"
 import { causeOf } from "../../src/SessionError.js"
 
 const msgpack = PayloadCodec.msgpack()
@@ -157,6 +158,97 @@ describe.each(Object.entries(codecs))("%s", (_name, codec) => {
     expect(roundTrip(codec, { a: [1, 2, 3] })).toEqual({ a: [1, 2, 3] })
   })
 
+  it("keeps half of a surrogate pair exactly, in text and in keys", () => {
+    const values = [
+      "\ud800",
+      "a\udc00b",
+      "\udc00\ud800",
+      { "\ud800": 1 },
+      { "\udfff": { a: ["\ud83d", "\ud83d\ude00", "\"\\\u0000"] } },
+      JSON.parse("{\"__proto__\":\"\\ud800\",\"toJSON\":1}"),
+      [`${"x".repeat(100)}\ud800`, "\u2028", ""]
+    ]
+    for (const value of values) {
+      expect(JSON.stringify(roundTrip(codec, value))).toBe(JSON.stringify(value))
+    }
+  })
+
+  it("keeps any text exactly, well-formed or not", () => {
+    const text = FastCheck.array(
+      FastCheck.oneof(FastCheck.constantFrom("\ud800", "\udbff", "\udc00", "\udfff", "\"", "\\"), FastCheck.string())
+    ).map((parts) => parts.join(""))
+    FastCheck.assert(
+      FastCheck.property(FastCheck.dictionary(text, FastCheck.array(text)), (value) => {
+        expect(JSON.stringify(roundTrip(codec, value))).toBe(JSON.stringify(value))
+      })
+    )
+  })
+
+  it("keeps the keys toJSON and constructor, whatever is beside them", () => {
+    const shapes = [
+      "{\"constructor\":1,\"toJSON\":2}",
+      "{\"a\":[{\"toJSON\":{},\"constructor\":null,\"__proto__\":1}]}",
+      "{\"toJSON\":\"x\"}"
+    ]
+    for (const shape of shapes) {
+      expect(JSON.stringify(roundTrip(codec, JSON.parse(shape)))).toBe(shape)
+      const bare = Object.assign(Object.create(null), JSON.parse(shape))
+      expect(JSON.stringify(roundTrip(codec, bare))).toBe(shape)
+    }
+  })
+
+  describe("more nodes than maxBytes are TooLarge, at once:", () => {
+    const shared = (width: number, depth: number): unknown => {
+      let value: unknown = 1
+      for (let i = 0; i < depth; i++) {
+        const inner = value
+        value = i % 2 === 0
+          ? Array.from({ length: width }, () => inner)
+          : Object.fromEntries([["a", inner], ["b", inner]])
+      }
+      return value
+    }
+    const long = "x".repeat(1000)
+    const large: Record<string, () => unknown> = {
+      "a sparse array": () => new Array(2 ** 32 - 1),
+      "a sparse array within": () => ({ a: [[new Array(2 ** 27)]] }),
+      "one array many times, each below the limit": () => new Array(1000).fill(new Array(2 ** 19).fill(0)),
+      "an array of one value": () => new Array(2 ** 20 + 1).fill(null),
+      "a graph of few objects and many paths": () => shared(2, 60),
+      "a wide graph": () => shared(1000, 9),
+      "one long text, many times": () => new Array(2000).fill(long),
+      "one long key, many times": () => new Array(2000).fill({ [long]: 1 }),
+      "properties without a value, many times": () =>
+        new Array(2000).fill(Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [i, undefined])))
+    }
+    it.each(Object.entries(large))("%s", (_name, make) => {
+      expect(Either.getOrThrow(Either.flip(codec.encode(make())))).toMatchObject({
+        reason: "TooLarge",
+        limit: 2 ** 20,
+        actual: expect.any(Number)
+      })
+    })
+  })
+
+  it("says what kind of value it does not carry, its place, and what to use", () => {
+    const name = codec === json ? "json" : "msgpack"
+    const problem = (value: unknown) => causeOf(Either.getOrThrow(Either.flip(codec.encode(value)))) as NotPlainData
+    expect(problem({ a: [1, { date: new Date(0) }] })).toMatchObject({
+      message: `a Date, which ${name} does not carry; use Schema.Date`,
+      path: ["a", 1, "date"]
+    })
+    expect(problem([new Map()]).message).toBe(`a Map, which ${name} does not carry; use Schema.Map`)
+    expect(problem(new URL("http://secret"))).toMatchObject({
+      message: `a URL, which ${name} does not carry; use Schema.URL`,
+      path: []
+    })
+    expect(problem({ f: () => "secret" }).message).toBe(
+      `a function, which ${name} does not carry; let the schema encode it to plain data`
+    )
+    expect(problem(2n ** 70n).message).toBe(`a bigint, which ${name} does not carry; use Schema.BigInt`)
+    expect(problem(new Error("secret")).message).toContain("an Error, ")
+  })
+
   it("what it hands out is not overwritten by what comes next", () => {
     const first = Either.getOrThrow(codec.encode({ a: "first" }))
     const copy = Uint8Array.from(first)
@@ -218,12 +310,7 @@ describe("msgpack", () => {
 
   it.each([
     ["too large a bigint", 2n ** 64n],
-    ["too small a bigint", -(2n ** 63n) - 1n],
-    ["a lone surrogate", "\ud800"],
-    [
-      "a lone surrogate in a key",
-      { "\udc00": 1 }
-    ]
+    ["too small a bigint", -(2n ** 63n) - 1n]
   ])("refuses %s", (_name, value) => {
     expect(reason(msgpack.encode(value))).toBe("Encode")
   })
@@ -326,6 +413,15 @@ describe("msgpack", () => {
     expect(reason(msgpack.decode(Uint8Array.from(bytes)))).toBe("Corrupt")
   })
 
+  it.each([
+    ["text that is no literal", [0xc1, 0xa1, 0x61]],
+    ["a literal of something else", [0xc1, 0xa1, 0x31]],
+    ["a key that is no literal", [0xc1, 0x81, 0xa1, 0x61, 0x01]],
+    ["a second mark", [0xc1, 0xc1, 0xa2, 0x22, 0x22]]
+  ])("a payload of literals with %s is Corrupt", (_name, bytes) => {
+    expect(reason(msgpack.decode(Uint8Array.from(bytes)))).toBe("Corrupt")
+  })
+
   it("H-33: top-level values of any kind are data", () => {
     for (const value of [null, 0, "text", [], {}, true, undefined]) {
       expect(roundTrip(msgpack, value)).toEqual(value)
@@ -338,6 +434,14 @@ describe("msgpack", () => {
 })
 
 describe("json", () => {
+  it.each([
+    ["bytes", Uint8Array.of(1), "a Uint8Array, which json does not carry; use Schema.Uint8ArrayFromBase64"],
+    ["undefined in an array", [undefined], "undefined, which json does not carry; use null"],
+    ["a number that is not finite", [NaN], "a number that is not finite, which json does not carry"]
+  ])("says what it does not carry: %s", (_name, value, message) => {
+    expect(String(causeOf(Either.getOrThrow(Either.flip(json.encode(value)))))).toContain(message)
+  })
+
   const decode = (source: string | Uint8Array) => json.decode(typeof source === "string" ? text(source) : source)
 
   it("H-27: nested to any depth is Corrupt", () => {
