@@ -6,6 +6,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { SessionConfigError } from "../SessionConfigError.js"
 
 /** What `bounded` fails with when the time is up. */
@@ -33,10 +34,17 @@ export const bounded = <A>(
       .finally(() => clearTimeout(timer))
   })
 
+/** The milliseconds of an option; undefined when it is no duration, as text from a configuration may be. */
+export const millisOf = (input: Duration.DurationInput): number | undefined =>
+  Option.getOrUndefined(Option.map(Duration.decodeUnknown(input), Duration.toMillis))
+
 /** The option `timeout` in milliseconds that a timer can count. */
 export const boundOf = (timeout: Duration.DurationInput): Effect.Effect<number, SessionConfigError> => {
-  const millis = Duration.toMillis(timeout)
-  return millis >= 1 && millis < 2 ** 31
+  const millis = millisOf(timeout)
+  return millis !== undefined && millis >= 1 && millis < 2 ** 31
     ? Effect.succeed(millis)
-    : new SessionConfigError({ option: "timeout", message: "Give 1 millisecond to 24 days." })
+    : new SessionConfigError({
+      option: "timeout",
+      message: "Give 1 millisecond to 24 days, as a number of milliseconds or like \"2 seconds\"."
+    })
 }

@@ -270,7 +270,7 @@ const storeOf = (
   /** Whether the condition held. A failed one need not come with the item. */
   const held = (operation: Operation, send: (signal: AbortSignal) => Promise<unknown>) =>
     attempt(operation, (signal) =>
-      send(signal).then(() => true, (error) => {
+      send(signal).then((reply) => Boolean(checkReply(reply)), (error) => {
         tolerate("ConditionalCheckFailedException")(error)
         return false
       }))
@@ -305,10 +305,10 @@ const storeOf = (
     load: (key) =>
       attempt(
         "load",
-        (abortSignal) =>
-          client.send(new driver.GetItemCommand({ TableName: table, Key: { id: { S: key } }, ConsistentRead: true }), {
-            abortSignal
-          })
+        async (abortSignal) => {
+          const command = new driver.GetItemCommand({ TableName: table, Key: { id: { S: key } }, ConsistentRead: true })
+          return checkReply(await client.send(command, { abortSignal }))
+        }
       ).pipe(
         Effect.retry({ times: 1, while: ({ reason }) => reason === "Unavailable" }),
         Effect.flatMap(({ Item }) =>
@@ -373,7 +373,7 @@ const storeOf = (
         ExpressionAttributeValues: { ":now": number(now) },
         ExclusiveStartKey: from
       })
-      return attempt("scan", (abortSignal) => client.send(command, { abortSignal }))
+      return attempt("scan", async (abortSignal) => checkReply(await client.send(command, { abortSignal })))
     })
 
   const scan = SessionScan.of({
@@ -389,6 +389,22 @@ const storeOf = (
 
   return Context.make(SessionStore, store).pipe(Context.add(SessionScan, scan))
 }
+
+/**
+ * A middleware of a client that was brought may change its replies: no reply,
+ * or an item without types. Such a reply says nothing about the session.
+ */
+const checkReply = <A>(reply: A): A => {
+  const isReply = typeof reply === "object" && reply !== null && "$metadata" in reply
+  const item = isReply && "Item" in reply && reply.Item !== undefined ? reply.Item : {}
+  const isTyped = typeof item === "object" && item !== null && Object.values(item).every(isAttribute)
+  if (!isReply || !isTyped) throw new Error("The client changed the reply of DynamoDB.")
+  return reply
+}
+
+const isAttribute = (value: unknown) =>
+  typeof value === "object" && value !== null &&
+  /^(S|N|B|SS|NS|BS|M|L|NULL|BOOL|\$unknown)$/.test(Object.keys(value).join())
 
 /** So many items a request, or 1 MiB. */
 const pageSize = 250

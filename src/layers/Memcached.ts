@@ -16,12 +16,13 @@
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as tls from "node:tls"
+import { boundOf } from "../internal/bounded.js"
 import * as Memcached from "../memcached/Client.js"
 import type { MemcachedError } from "../memcached/Protocol.js"
 import { SessionConfigError } from "../SessionConfigError.js"
@@ -84,10 +85,7 @@ export const make: (
   options: Options
 ) => Effect.Effect<SessionStore["Type"], SessionConfigError, Scope.Scope> = Effect.fnUntraced(
   function*({ prefix = "session:", servers, timeout = "2 seconds", tls = false }: Options) {
-    const millis = Duration.toMillis(timeout)
-    if (!(millis >= 1 && millis < 2 ** 31)) {
-      return yield* new SessionConfigError({ option: "timeout", message: "Give 1 millisecond to 24 days." })
-    }
+    const millis = yield* boundOf(timeout)
     if (!Memcached.isKey(prefix + "0".repeat(64))) {
       return yield* new SessionConfigError({
         option: "prefix",

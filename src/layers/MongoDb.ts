@@ -234,8 +234,12 @@ const open = Effect.fnUntraced(function*(client: MongoClient, options: Collectio
     })
   }
   const collection = client.db(database).collection<Session>(name, {
+    fieldsAsRaw: {},
     promoteBuffers: true,
+    promoteLongs: true,
     promoteValues: true,
+    raw: false,
+    useBigInt64: false,
     readPreference: "primary",
     writeConcern: { w: "majority" }
   })
@@ -327,7 +331,7 @@ const storeOf = (
   const store = SessionStore.of({
     load: (key) =>
       Effect.flatMap(
-        attempt("load", (now) => collection.findOne(live(key, now))),
+        attempt("load", (now) => collection.findOne(live(key, now)).then(documentOf)),
         (found) => found === null ? Effect.succeedNone : Effect.asSome(parse(found))
       ),
 
@@ -339,7 +343,7 @@ const storeOf = (
         expiresAt,
         (session, now) =>
           collection.replaceOne({ _id: { $eq: key }, expiresAt: { $lte: now } }, session, { upsert: true }).then(
-            () => true,
+            ({ matchedCount, upsertedCount }) => isPositive(matchedCount + upsertedCount),
             (error) => {
               if (!isDuplicate(error)) throw error
               return false
@@ -350,7 +354,7 @@ const storeOf = (
     replace: (key, expected, data, expiresAt) =>
       put("replace", data, expiresAt, async (session, now) => {
         const { matchedCount } = await collection.replaceOne(current(key, expected, now), session)
-        return matchedCount > 0
+        return isPositive(matchedCount)
       }),
 
     touch: (key, { version }, expiresAt) =>
@@ -358,7 +362,7 @@ const storeOf = (
         const { matchedCount } = await collection.updateOne(current(key, version, now), {
           $set: deadline(expiresAt, now)
         })
-        return matchedCount > 0
+        return isPositive(matchedCount)
       }),
 
     remove: (key, expected) =>
@@ -366,7 +370,7 @@ const storeOf = (
         const { deletedCount } = await collection.deleteOne(
           expected === undefined ? live(key, now) : current(key, expected, now)
         )
-        return deletedCount > 0
+        return isPositive(deletedCount)
       })
   })
 
@@ -404,6 +408,19 @@ const deadline = (expiresAt: number, now: number) => ({
   expiresAt,
   deleteAt: new Date(Math.ceil(Date.now() + expiresAt - now) + 60_000)
 })
+
+/** A client that was brought may change its replies. Such a reply says nothing about the session. */
+const documentOf = (found: Session | null): Session | null => {
+  const isDocument = found === null ||
+    typeof found === "object" && "_id" in found && typeof found.expiresAt === "number"
+  if (!isDocument) throw new Error("The client did not reply with a document.")
+  return found
+}
+
+const isPositive = (count: number): boolean => {
+  if (!Number.isInteger(count)) throw new Error("The client did not reply with a count.")
+  return count > 0
+}
 
 /** Whatever its type says, others may have written it. */
 const isOurs = ({ data, version }: Session): boolean => data instanceof Uint8Array && typeof version === "string"

@@ -10,7 +10,7 @@
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -19,7 +19,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { ClusterNode, RedisOptions } from "ioredis"
 import * as crypto from "node:crypto"
-import { bounded, boundOf, timeIsUp } from "../internal/bounded.js"
+import { bounded, boundOf, millisOf, timeIsUp } from "../internal/bounded.js"
 import { randomToken } from "../internal/crypto.js"
 import { loadDriver, rethrow } from "../internal/driver.js"
 import { parseAddress } from "../redis/Address.js"
@@ -27,6 +27,8 @@ import type { Client, ClusterSettings, Connection } from "../redis/Client.js"
 import { commandTimeout, connectCluster, connectRedis, isCluster, refusal } from "../redis/Client.js"
 import type { Within } from "../redis/Database.js"
 import { databaseOf, watchDatabase } from "../redis/Database.js"
+import type { Hash } from "../redis/Reply.js"
+import { countOf, hashOf } from "../redis/Reply.js"
 import { scanKeys } from "../redis/Scan.js"
 import type { Wait as WaitMillis } from "../redis/Wait.js"
 import { barrier, evalAndWait, tooFewReplicas } from "../redis/Wait.js"
@@ -212,7 +214,8 @@ export const layerConfig = (
  * Its options decide how long a request may wait and whether a write may be
  * sent twice. These are what `layer` uses, and others that would wait for ever,
  * send twice or read from a replica are a `SessionConfigError`, as is a client
- * that is closed or not of ioredis:
+ * that is closed or not of ioredis. A reply that the app's client changes, by a
+ * reply transformer or a MULTI without pipeline, fails as `Unavailable`:
  *
  * ```ts
  * import * as SessionStoreRedis from "effect-session/layers/Redis"
@@ -288,7 +291,7 @@ const nowhere: object = { host: undefined, path: undefined, sentinels: undefined
 const waitOf = (wait: Wait | undefined, millis: number): Effect.Effect<Waiting | undefined, SessionConfigError> => {
   if (wait === undefined) return Effect.succeed(undefined)
   const { replicas, timeout = millis / 4, writes = "remove" } = wait
-  const waitMillis = Math.ceil(Duration.toMillis(timeout))
+  const waitMillis = Math.ceil(millisOf(timeout) ?? NaN)
   if (!Number.isSafeInteger(replicas) || replicas < 1) {
     return new SessionConfigError({ option: "wait.replicas", message: "Give the number of replicas, 1 or more." })
   }
@@ -410,10 +413,9 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
       const waits = wait?.writes === "all" || (wait && operation === "remove")
       return waits
         ? acknowledged(operation, script.lua, key, args)
-        : attempt(operation, () => evaluate(client, script, prefix + key, args), Effect.succeed)
+        : attempt(operation, () => evaluate(client, script, prefix + key, args).then(countOf), Effect.succeed)
     })
-    // A number, or its text from a client with `stringNumbers`.
-    return settled(operation, key, Effect.map(send, (reply) => Number(reply) === 1))
+    return settled(operation, key, Effect.map(send, (count) => count === 1))
   }
 
   const write = (
@@ -437,7 +439,7 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
     Effect.clockWith((clock) =>
       attempt(
         operation,
-        () => client.hgetallBuffer(key),
+        () => client.hgetallBuffer(key).then(hashOf),
         (fields) => parse(operation, fields, clock.unsafeCurrentTimeMillis())
       )
     )
@@ -525,12 +527,10 @@ const asBuffer = (data: Uint8Array) => Buffer.from(data.buffer, data.byteOffset,
 const atNow = <A, E>(f: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.clockWith((clock) => f(clock.unsafeCurrentTimeMillis()))
 
-type Fields = Partial<Record<string, Buffer>>
-
 /** What `HGETALL` found. */
 const parse = (
   operation: Operation,
-  fields: Fields,
+  fields: Hash,
   now: number
 ): Effect.Effect<Option.Option<Stored>, SessionStoreError> => {
   if (Object.keys(fields).length === 0) return Effect.succeedNone

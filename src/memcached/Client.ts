@@ -15,7 +15,7 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type { ConnectionOptions } from "node:tls"
 import { type Connection, withoutCas } from "./Connection.js"
-import { MemcachedError, type Reply } from "./Protocol.js"
+import { junk, MemcachedError, type Reply } from "./Protocol.js"
 import * as Server from "./Server.js"
 
 /**
@@ -98,17 +98,17 @@ const over = (servers: ReadonlyArray<Server.Server>): Client => {
       ? new MemcachedError({ reason: "TooLarge", message: "Larger than the server's largest item.", limit })
       : Effect.flatMap(
         connection.send(`ms ${key} ${value.length} c T${expiry(ttl)} ${condition}`, value),
-        (reply) => reply.code === "HD" ? Effect.asSome(tokenOf(connection, reply)) : Effect.succeedNone
+        (reply) =>
+          Effect.flatMap(isDone(reply), (done) => done ? Effect.asSome(tokenOf(connection, reply)) : Effect.succeedNone)
       )
   }
   return {
     get: (key) =>
       at(key, (connection) =>
         Effect.flatMap(connection.send(`mg ${key} v c`), (reply) => {
-          const { value } = reply
-          return value === undefined
-            ? Effect.succeedNone
-            : Effect.map(tokenOf(connection, reply), (token) => Option.some({ value, token }))
+          const { code, value } = reply
+          if (value === undefined) return code === "EN" ? Effect.succeedNone : junk()
+          return Effect.map(tokenOf(connection, reply), (token) => Option.some({ value, token }))
         })),
     add: (key, value, ttl) => at(key, (connection) => put(connection, key, value, ttl, "ME")),
     replace: (key, token, value, ttl) =>
@@ -121,7 +121,7 @@ const over = (servers: ReadonlyArray<Server.Server>): Client => {
         const cas = token === undefined ? undefined : casOf(connection, token)
         if (token !== undefined && cas === undefined) return Effect.succeed(false)
         const condition = cas === undefined ? "" : ` C${cas}`
-        return Effect.map(connection.send(`md ${key}${condition}`), ({ code }) => code === "HD")
+        return Effect.flatMap(connection.send(`md ${key}${condition}`), isDone)
       })
   }
 }
@@ -134,6 +134,10 @@ const over = (servers: ReadonlyArray<Server.Server>): Client => {
  * @category predicates
  */
 export const isKey = (key: string): boolean => /^[!-~]{1,250}$/.test(key)
+
+/** Whether a write was done. A reply that fits no write is an error. */
+const isDone = ({ code }: Reply): Effect.Effect<boolean, MemcachedError> =>
+  code === "HD" ? Effect.succeed(true) : /^(NS|EX|NF)$/.test(code) ? Effect.succeed(false) : junk()
 
 const tokenOf = ({ boot }: Connection, { words }: Reply) => {
   const cas = words.find((word) => /^c[1-9]\d*$/.test(word))?.slice(1)

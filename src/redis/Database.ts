@@ -6,6 +6,7 @@
  */
 import type { RedisOptions } from "ioredis"
 import type { Client } from "./Client.js"
+import { checkOk } from "./Reply.js"
 
 /** Sends a command when the connection is in its database, and else fails with why it is not. */
 export type Within = <A>(send: () => Promise<A>) => Promise<A>
@@ -25,7 +26,7 @@ export const watchDatabase = (
   let asking: Promise<void> | undefined
   const ask = async () => {
     try {
-      await client.select(database)
+      checkOk(await client.select(database))
       isWithin = true
     } finally {
       asking = undefined

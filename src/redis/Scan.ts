@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { Client, ClusterClient, Node } from "./Client.js"
 import { isCluster } from "./Client.js"
+import { pageOf } from "./Reply.js"
 
 /** How many keys a server is asked to look at a time. */
 const batch = 250
@@ -41,7 +42,7 @@ const scanNode = <E>(node: Node, pattern: string, ask: Ask<E>) => {
   return unchanged(ask, look, () =>
     Stream.paginateEffect("0", (cursor) =>
       Effect.map(
-        ask(() => node.scan(cursor, "MATCH", pattern, "COUNT", batch)),
+        ask(() => node.scan(cursor, "MATCH", pattern, "COUNT", batch).then(pageOf)),
         ([next, keys]) => [keys, next === "0" ? Option.none() : Option.some(next)]
       )))
 }

@@ -5,6 +5,7 @@
  */
 import type { Client, Node } from "./Client.js"
 import { isCluster } from "./Client.js"
+import { countOf } from "./Reply.js"
 
 export interface Wait {
   readonly replicas: number
@@ -25,13 +26,13 @@ export const evalAndWait = async (
   lua: string,
   key: string,
   args: ReadonlyArray<string | Buffer>
-): Promise<unknown> => {
+): Promise<number> => {
   const send = async (node: Pick<Node, "pipeline">, ...before: Array<Array<unknown>>) => {
     const replies = await node.pipeline([...before, ["eval", lua, 1, key, ...args], ["wait", replicas, timeout]]).exec()
     const [[refused, reply], [failed, reached]] = replies?.slice(-2) as Replies // as many as commands
     if (refused ?? failed) throw refused ?? failed
-    if (Number(reached) < replicas) throw tooFewReplicas
-    return reply
+    if (countOf(reached) < replicas) throw tooFewReplicas
+    return countOf(reply)
   }
   return send(client).catch(async (error: Error) => {
     const redirect = /^(MOVED|ASK) \d+ (\S+)/.exec(error.message)

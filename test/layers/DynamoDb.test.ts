@@ -256,6 +256,34 @@ describe.skipIf(dynamoDbUrl === undefined)("DynamoDB", () => {
     }))
 })
 
+describe.skipIf(dynamoDbUrl === undefined)("a reply that the app's client has changed", () => {
+  it.scopedLive.each<readonly [string, (output: object) => unknown]>([
+    ["nothing", () => undefined],
+    ["text", () => "QUEUED"],
+    [
+      "plain values",
+      () => ({ $metadata: {}, Item: { id: "key", data: new Uint8Array(1), version: "v", expiresAt: 1e15 } })
+    ],
+    ["no output", () => ({})],
+    ["an item that is none", () => ({ $metadata: {}, Item: null })]
+  ])("a load is Unavailable when a middleware makes %s of it", ([, change]) =>
+    Effect.gen(function*() {
+      const { client, store } = yield* observed
+      const version = yield* insert(store, "key")
+      client.middlewareStack.add((next) => async (args) => {
+        const result = await next(args)
+        return { ...result, output: change(result.output) as typeof result.output }
+      }, { step: "initialize", priority: "high", name: "changed" })
+      expect(yield* reasonOf(store.load("key"))).toBe("Unavailable")
+      // A write is known by its output alone.
+      if (typeof change({}) !== "object" || !("$metadata" in (change({}) as object))) {
+        expect(yield* reasonOf(store.insert("other", data, soon()))).toBe("Unavailable")
+        expect(yield* reasonOf(store.remove("key", version))).toBe("Unavailable")
+      }
+      client.middlewareStack.remove("changed")
+    }), 20_000)
+})
+
 describe("a DynamoDB that fails", () => {
   const table = "sessions"
 

@@ -8,7 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as TestClock from "effect/TestClock"
-import type { CommandStartedEvent } from "mongodb"
+import type { CommandStartedEvent, MongoClientOptions } from "mongodb"
 import { MongoClient, MongoNetworkError, MongoServerError, MongoWriteConcernError } from "mongodb"
 import { randomUUID } from "node:crypto"
 import { setTimeout as sleep } from "node:timers/promises"
@@ -269,8 +269,11 @@ describe.skipIf(!canStart("mongodb"))("a MongoDB of one's own", () => {
 })
 
 /** What the emulator cannot do: a client whose every command fails. */
-const failing = (error: Error) => {
-  const fails = () => Promise.reject(error)
+const failing = (error: Error) => clientOf(() => Promise.reject(error))
+
+const replying = (reply: unknown) => clientOf(() => Promise.resolve(reply))
+
+const clientOf = (fails: () => Promise<unknown>) => {
   const collection = {
     collectionName: "sessions",
     createIndex: fails,
@@ -311,6 +314,56 @@ describe("a MongoDB that fails", () => {
       const error = yield* Effect.flip(Layer.build(MongoDb.layerClient({ client: failing(serverError(13)) })))
       expect(error.option).toBe("createIndex")
       expect(error.message).toContain("db.sessions.createIndex({ deleteAt: 1 }, { expireAfterSeconds: 0 })")
+    }))
+})
+
+describe("a reply that the app's client has changed", () => {
+  const formats: ReadonlyArray<MongoClientOptions> = [
+    { raw: true },
+    { promoteValues: false },
+    { promoteBuffers: false },
+    { useBigInt64: true },
+    { promoteLongs: false }
+  ]
+  for (const options of formats) {
+    it.scopedLive.skipIf(!mongoDbUrl)(
+      `every operation does what it should when the client has ${JSON.stringify(options)}`,
+      () =>
+        Effect.gen(function*() {
+          const client = yield* Effect.acquireRelease(
+            Effect.sync(() => new MongoClient(mongoDbUrl!, { retryWrites: false, ...options })),
+            (client) => Effect.promise(() => client.close(true))
+          )
+          const database = `test-${randomUUID()}`
+          yield* Effect.addFinalizer(() =>
+            Effect.promise(async () => {
+              const admin = new MongoClient(mongoDbUrl!)
+              await admin.db(database).dropDatabase()
+              await admin.close(true)
+            })
+          )
+          const context = yield* Layer.build(MongoDb.layerClient({ client, database }))
+          const store = Context.get(context, SessionStore)
+          const version = yield* insert(store, "key")
+          expect(Option.isNone(yield* store.insert("key", data, soon()))).toBe(true)
+          const found = Option.getOrThrow(yield* store.load("key"))
+          expect(Buffer.from(found.data)).toEqual(data)
+          expect(yield* store.touch("key", found, soon())).toBe(true)
+          expect(Option.isNone(yield* store.replace("key", Version("other"), data, soon()))).toBe(true)
+          expect(yield* store.remove("key", version)).toBe(true)
+          expect(yield* store.load("key")).toEqual(Option.none())
+        }),
+      20_000
+    )
+  }
+
+  it.scopedLive("every operation is Unavailable when the client replies with something else", () =>
+    Effect.gen(function*() {
+      for (const reply of [undefined, Buffer.from("raw"), "text", {}]) {
+        const context = yield* Layer.build(MongoDb.layerClient({ client: replying(reply), createIndex: false }))
+        const store = Context.get(context, SessionStore)
+        for (const operation of operations(store)) expect(yield* reasonOf(operation)).toBe("Unavailable")
+      }
     }))
 })
 
