@@ -40,6 +40,13 @@
  * short, and the server a `statement_timeout` (in the URL:
  * `?statement_timeout=5000`) or `max_statement_time`.
  *
+ * **MySQL and MariaDB.** Each write is in strict mode, whatever mode the
+ * connection has. If a column is narrowed while the application runs, a write
+ * that does not fit fails and changes nothing. MySQL before 8.0.3 does not know
+ * the hint: set `STRICT_ALL_TABLES` there yourself. At the start a table is
+ * refused if its primary key is a prefix of `key`, if another index is unique,
+ * if a column is `AUTO_INCREMENT`, or if one of the four is generated.
+ *
  * **SQLite** takes one writer at a time. Another process's write is waited for
  * as long as `timeout` says, at most 5 seconds (or as long as the driver has been
  * told), and the whole process stands still meanwhile; then the operation fails
@@ -164,6 +171,7 @@ export const make = Effect.fnUntraced(function*(
   )
   const table = sql.literal(name.quoted)
   const key = sql.literal(dialect.quote("key"))
+  const update = sql.literal(dialect.update)
 
   /** At most `limit` milliseconds, repeats included. */
   const send = <A>(
@@ -222,7 +230,7 @@ export const make = Effect.fnUntraced(function*(
     replace: (id, expected, data, expiresAt) =>
       put("replace", id, data, (version, now) =>
         changed(
-          sql`UPDATE ${table} SET data = ${dialect.data(data)}, version = ${version},
+          sql`${update} ${table} SET data = ${dialect.data(data)}, version = ${version},
           expires_at = ${Math.ceil(expiresAt)} ${live(id, now, expected)}`
         )),
 

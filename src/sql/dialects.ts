@@ -48,6 +48,8 @@ export interface Limits {
 
 export interface Dialect {
   readonly quote: (identifier: string) => string
+  /** The words that begin an UPDATE. */
+  readonly update: string
   /** Can be run again; `index` is a name that is free. */
   readonly ddl: (name: TableName, index: string) => ReadonlyArray<string>
   /** Looks at the columns and the key. Answers what the table can take, or says in a sentence why it will not do. */
@@ -124,6 +126,7 @@ const codeOf = (error: SqlError): string => {
 
 const standard = {
   quote: (identifier: string) => `"${identifier}"`,
+  update: "UPDATE",
   key: (key) => key
 } satisfies Partial<Dialect>
 
@@ -274,7 +277,18 @@ const mysqlChanged: Dialect["changed"] = (sql, statement) =>
 /** Deletes by primary key are one statement of constant shape; MariaDB turns 1000 keys and more into a join. */
 const mysqlBatch = 500
 
-/** Other columns would truncate in a server that is not strict, or take two keys for one. */
+/**
+ * A statement in strict mode, whatever mode the connection has: a column that
+ * was narrowed since the start then fails the write instead of cutting the
+ * value. The mode holds for this statement alone, because the connection
+ * belongs to the application. MariaDB reads the first comment and MySQL 8 the
+ * second one.
+ */
+const strict = (verb: "INSERT" | "UPDATE") =>
+  `/*M! SET STATEMENT sql_mode = 'STRICT_ALL_TABLES' FOR */ ` +
+  `${verb} /*+ SET_VAR(sql_mode = 'STRICT_ALL_TABLES') */`
+
+/** Other columns would cut a value, or take two keys for one. */
 const mysqlColumns: Columns = {
   key: /^varbinary\(255\)$/,
   data: /^longblob$/,
@@ -282,11 +296,17 @@ const mysqlColumns: Columns = {
   expires_at: /^bigint(\(\d+\))?$/
 }
 
+/** A counter would answer in place of `LAST_INSERT_ID(x)`; a generated column ignores what is written to it. */
+const isFilledByServer = ({ Extra, Field }: Row): boolean =>
+  /auto_increment/i.test(textOf(Extra) ?? "") ||
+  Object.hasOwn(mysqlColumns, textOf(Field) ?? "") && /virtual|stored|persistent/i.test(textOf(Extra) ?? "")
+
 /** A view of the same bytes: mysql2 takes any other array for JSON. */
 const buffer = (data: Uint8Array) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)
 
 const mysql: Dialect = {
   quote: (identifier) => `\`${identifier}\``,
+  update: strict("UPDATE"),
   ddl: ({ schema, table }, index) => [
     [
       `CREATE TABLE IF NOT EXISTS ${
@@ -305,8 +325,17 @@ const mysql: Dialect = {
       const columns = yield* mysqlRows(sql, sql`SHOW COLUMNS FROM ${sql.literal(quoted)}`)
       const mistake = mistakeOf(mysqlColumns, columns, "Field", "Type")
       if (mistake !== undefined) return mistake
-      const keys = columns.filter(({ Key }) => textOf(Key) === "PRI").map(({ Field }) => textOf(Field))
-      if (keys.join() !== "key") return "The primary key has to be `key`, and nothing else."
+      const unique = (yield* mysqlRows(sql, sql`SHOW INDEX FROM ${sql.literal(quoted)}`))
+        .filter(({ Non_unique }) => Number(Non_unique) === 0)
+      const primary = unique.filter(({ Key_name }) => textOf(Key_name) === "PRIMARY")
+      if (primary.map(({ Column_name }) => textOf(Column_name)).join() !== "key") {
+        return "The primary key has to be `key`, and nothing else."
+      }
+      if (primary[0]!.Sub_part !== null) return "The primary key has to be the whole of `key`, not a prefix."
+      // ON DUPLICATE KEY UPDATE would write to the row of another key.
+      if (unique.length > 1) return "No index but the primary key may be unique."
+      const filled = columns.filter(isFilledByServer).map(({ Field }) => textOf(Field))
+      if (filled.length > 0) return `Columns that the server fills: ${filled.join(", ")}.`
       const [server] = yield* mysqlRows(sql, sql`SELECT @@max_allowed_packet AS packet, @@autocommit AS autocommit`)
       if (Number(server?.autocommit) !== 1) {
         return "On this server autocommit is off: nothing that is written would stay."
@@ -326,7 +355,7 @@ const mysql: Dialect = {
       header(
         sql,
         // In this order: an assignment sees the ones before it.
-        sql`INSERT INTO ${table} (\`key\`, data, version, expires_at)
+        sql`${sql.literal(strict("INSERT"))} INTO ${table} (\`key\`, data, version, expires_at)
         VALUES (${Buffer.from(key)}, ${buffer(data)}, ${version}, ${expiresAt})
         ON DUPLICATE KEY UPDATE
         data = IF(expires_at <= ${now}, VALUES(data), data),
@@ -339,7 +368,7 @@ const mysql: Dialect = {
     Effect.map(
       header(
         sql,
-        sql`UPDATE ${table} SET expires_at = IF(LAST_INSERT_ID(expires_at) = 0, expires_at, ${expiresAt}) ${where}`
+        sql`${sql.literal(strict("UPDATE"))} ${table} SET expires_at = IF(LAST_INSERT_ID(expires_at) = 0, expires_at, ${expiresAt}) ${where}`
       ),
       ({ insertId }) => Number(insertId) !== 0
     ),

@@ -15,7 +15,7 @@ import * as TestClock from "effect/TestClock"
 import { randomToken } from "../../src/internal/crypto.js"
 import * as Sql from "../../src/layers/Sql.js"
 import type { SessionStoreError } from "../../src/SessionStore.js"
-import { SessionScan, SessionStore, SessionSweeper } from "../../src/SessionStore.js"
+import { SessionScan, SessionStore, SessionSweeper, Version } from "../../src/SessionStore.js"
 import { storeLaws } from "../../src/testing/StoreLaws.js"
 import { canStart, mysqlUrl, type Server, startMySql } from "../backends.js"
 
@@ -147,6 +147,41 @@ describe.skipIf(mysqlUrl === undefined)("Sql on MariaDB", () => {
         }).pipe(Effect.scoped, Effect.provide(layerClient)))
     }
   })
+
+  describe("a table that would lose or mix up records", () => {
+    const faults: Readonly<Record<string, readonly [definition: string, says: string]>> = {
+      "whose primary key is a prefix of the key": [", PRIMARY KEY (`key`(10))", "not a prefix"],
+      "with another unique index": [", PRIMARY KEY (`key`), UNIQUE (data(4))", "No index but the primary key"],
+      "with a column that the server counts": [
+        ", n int AUTO_INCREMENT, PRIMARY KEY (`key`), INDEX (n)",
+        "Columns that the server fills: n."
+      ],
+      "whose version is generated": [
+        ", version varbinary(32) AS ('v') PERSISTENT, PRIMARY KEY (`key`)",
+        "Columns that the server fills: version."
+      ]
+    }
+    for (const [name, [definition, says]] of Object.entries(faults)) {
+      it.effect(`a table ${name} is refused`, () =>
+        Effect.gen(function*() {
+          const table = yield* scopedTable
+          const version = definition.includes("version") ? "" : "version varbinary(32) NOT NULL, "
+          yield* query(
+            `CREATE TABLE ${table} (\`key\` varbinary(255) NOT NULL, data longblob NOT NULL, ${version}expires_at bigint NOT NULL${definition})`
+          )
+          expect((yield* buildError({ table })).message).toContain(says)
+        }).pipe(Effect.scoped, Effect.provide(layerClient)))
+    }
+  })
+
+  it.effect("a generated column beside the four will do", () =>
+    Effect.gen(function*() {
+      const store = yield* SessionStore
+      const table = yield* Table
+      yield* query(`ALTER TABLE ${table} ADD seconds bigint AS (expires_at DIV 1000) PERSISTENT`)
+      yield* Layer.build(Layer.fresh(Sql.layer({ table })))
+      expect(Option.isSome(yield* store.insert("k", bytes, never))).toBe(true)
+    }).pipe(Effect.scoped, Effect.provide(layerStore)))
 
   describe("operations", () => {
     // Without FOUND_ROWS the server counts as changed only what is different afterwards.
@@ -375,6 +410,38 @@ describe.skipIf(!canStart("mysql"))("Sql on a MariaDB that fails", () => {
       Effect.ensuring(Effect.orDie(query("SET GLOBAL autocommit = 1"))),
       Effect.provide(Layer.suspend(() => layerTest().pipe(Layer.provideMerge(client(server.url)))))
     ))
+
+  const longKey = "k".repeat(20)
+  const narrowings = {
+    key: "`key` varbinary(10) NOT NULL",
+    data: "data varbinary(10) NOT NULL",
+    version: "version varbinary(10) NOT NULL",
+    expires_at: "expires_at int NOT NULL"
+  }
+  for (const [column, definition] of Object.entries(narrowings)) {
+    it.effect(`a write that a narrowed column would cut fails and changes nothing: ${column}`, () =>
+      Effect.gen(function*() {
+        const table = yield* Table
+        const store = yield* SessionStore
+        yield* query("SET SESSION sql_mode = ''")
+        expect(yield* query("SELECT @@sql_mode AS mode")).toEqual([{ mode: "" }])
+        yield* query(`ALTER TABLE ${table} MODIFY ${definition}`)
+        yield* query(`INSERT INTO ${table} VALUES ('k', 'old', 'v', 2147483647)`)
+        const before = yield* query(`SELECT * FROM ${table}`)
+        const data = new Uint8Array(20)
+        const current = { data: bytes, version: Version("v"), expiresAt: 2147483647 }
+        const key = column === "key" ? longKey : "other"
+        const writes: Record<string, Effect.Effect<unknown, SessionStoreError>> = {
+          insert: store.insert(key, data, never),
+          ...column === "key" ? {} : { replace: store.replace("k", Version("v"), data, never) },
+          ...column === "expires_at" ? { touch: store.touch("k", current, never) } : {}
+        }
+        for (const write of Object.values(writes)) expect((yield* Effect.either(write))._tag).toBe("Left")
+        expect(yield* query(`SELECT * FROM ${table}`)).toEqual(before)
+      }).pipe(
+        Effect.provide(Layer.suspend(() => layerTest().pipe(Layer.provideMerge(client(server.url, {}, 1)))))
+      ))
+  }
 
   it.live("a user who may not create tables uses one that is there, and is told when it is not", () =>
     Effect.gen(function*() {
