@@ -26,6 +26,11 @@ export declare const startRedis: (options?: StartOptions) => Promise<Server>
 
 export declare const startPostgres: (options?: StartOptions) => Promise<Server>
 
+/** In front of the PostgreSQL on the port `upstream` of this machine. */
+export declare const startPgBouncer: (
+  options: { readonly port?: number; readonly upstream: number }
+) => Promise<Server>
+
 export declare const startMySql: (options?: StartOptions) => Promise<Server>
 
 export declare const startMemcached: (options?: StartOptions) => Promise<Server>
@@ -48,4 +53,4 @@ export declare const startAll: () => Promise<{
 export declare const environment: (urls: Urls) => Record<string, string>
 
 /** Whether this machine can start a server of its own. */
-export declare const canStart: (name: Name) => boolean
+export declare const canStart: (name: Name | "pgbouncer") => boolean

@@ -33,6 +33,9 @@ const servers = {
   }
 }
 
+/** What only some tests start. */
+const helpers = { pgbouncer: { package: "pgbouncer", binary: "pgbouncer" } }
+
 export const startRedis = ({ port, args = [] } = {}) =>
   start({
     name: "redis",
@@ -65,6 +68,28 @@ export const startPostgres = ({ port, args = [] } = {}) =>
     ],
     ready: /ready to accept connections/,
     stopSignal: "SIGQUIT",
+    url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`
+  })
+
+/** PgBouncer in front of a PostgreSQL of `startPostgres`; one server connection serves many clients in turn. */
+export const startPgBouncer = ({ port, upstream }) =>
+  start({
+    name: "pgbouncer",
+    command: find("pgbouncer"),
+    port,
+    // It refuses to run as root.
+    owner: process.getuid?.() === 0 ? account("postgres") ?? account("nobody") : undefined,
+    args: ({ dir, port }) => {
+      const settings = [
+        ...["[databases]", `postgres = host=127.0.0.1 port=${upstream} user=postgres`, "[pgbouncer]"],
+        ...["listen_addr = 127.0.0.1", `listen_port = ${port}`, "unix_socket_dir ="],
+        ...["auth_type = any", "pool_mode = transaction", "default_pool_size = 5"],
+        "ignore_startup_parameters = extra_float_digits,options"
+      ]
+      fs.writeFileSync(path.join(dir, "pgbouncer.ini"), settings.join("\n"))
+      return [path.join(dir, "pgbouncer.ini")]
+    },
+    stopSignal: "SIGINT",
     url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`
   })
 
@@ -181,6 +206,7 @@ export const startAll = async () => {
   for (const server of Object.values(servers)) {
     if (!process.env[server.variable]) install(server)
   }
+  for (const helper of Object.values(helpers)) install(helper)
   await Promise.all(Object.entries(servers).map(([name, server]) =>
     bring(name, server).catch((error) => missing.push({ name, reason: String(error.message ?? error) }))
   ))
@@ -197,7 +223,7 @@ export const environment = (urls) =>
   Object.fromEntries(Object.entries(urls).map(([name, url]) => [servers[name].variable, url]))
 
 /** Whether this machine can start a server of its own. */
-export const canStart = (name) => locate(servers[name].binary) !== undefined
+export const canStart = (name) => locate({ ...servers, ...helpers }[name].binary) !== undefined
 
 const start = async (spec) => {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), `effect-session-${spec.name}-`))

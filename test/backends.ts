@@ -11,6 +11,7 @@ export {
   startMemcached,
   startMongoDb,
   startMySql,
+  startPgBouncer,
   startPostgres,
   startRedis
 } from "../scripts/servers.mjs"

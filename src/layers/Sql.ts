@@ -34,8 +34,12 @@
  * **A server that does not answer** costs a request at most `timeout`, pool
  * and connection included. What was still waiting for a connection is not sent;
  * what was sent may still be applied, and its connection is ended: one that was
- * cut off would never answer anybody. PostgreSQL is asked to cancel the
- * statement; on MySQL it runs to its end. The pool belongs to the application:
+ * cut off would never answer anybody. On PostgreSQL the statement is cancelled by
+ * the protocol's CancelRequest, which works through PgBouncer as well; it may take
+ * a second, during which the pool misses that connection. A driver that does not
+ * expose `processID` and `secretKey` (`pg-native`), or whose `stream` is no socket
+ * of Node, cannot cancel: the statement runs to its end, as it does on MySQL. The
+ * pool belongs to the application:
  * give `PgClient` a `connectTimeout` of a second or two, which keeps its queue
  * short, and the server a `statement_timeout` (in the URL:
  * `?statement_timeout=5000`) or `max_statement_time`.

@@ -10,6 +10,7 @@ import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import type * as Statement from "@effect/sql/Statement"
 import * as Effect from "effect/Effect"
+import { cancelStatement, type PgClient } from "./cancel.js"
 import type { Row } from "./dialects.js"
 import { sqlError } from "./effect-sql.js"
 
@@ -19,8 +20,8 @@ export interface Wire<A> {
   readonly send: (connection: Connection, text: string, params: ReadonlyArray<unknown>, done: Done<A>) => boolean
   /** The same by any driver of the dialect. */
   readonly run: (connection: Connection, text: string, params: ReadonlyArray<unknown>) => Effect.Effect<A, SqlError>
-  /** Ends the connection at once, whatever it waits for. */
-  readonly giveUp: (sql: SqlClient.SqlClient, connection: Connection) => void
+  /** Cancels the statement if the driver can, and ends the connection, whatever it waits for. */
+  readonly giveUp: (connection: Connection) => Effect.Effect<void>
 }
 
 /** `answer` is there when no error is. */
@@ -50,7 +51,7 @@ export const onConnection = <A>(
           )
           // In a fiber of its own, for drivers do more about an interruption than there is time for.
           if (!sent) Effect.runCallback(wire.run(connection, text, params), { onExit: resume })
-          return Effect.sync(() => wire.giveUp(sql, connection))
+          return wire.giveUp(connection)
         })
     ))
   })
@@ -58,13 +59,12 @@ export const onConnection = <A>(
 // As much as has to be known of the drivers; others of the dialect have nothing of it.
 
 interface PgConnection {
-  readonly pg?: {
+  readonly pg?: PgClient & {
     readonly query: (
       text: string,
       params: ReadonlyArray<unknown>,
       done: Done<{ readonly rows: ReadonlyArray<Row> }>
     ) => void
-    readonly processID?: number
     readonly end: () => Promise<void>
   }
 }
@@ -77,29 +77,19 @@ export const postgresWire: Wire<ReadonlyArray<Row>> = {
   },
   // Rows of unknown columns are what the driver's `any` stands for.
   run: (connection, text, params) => connection.execute(text, params, undefined),
-  giveUp: (sql, connection) => {
-    endPostgres(connection)
-    const processID = (connection as PgConnection).pg?.processID
-    if (processID !== undefined) Effect.runFork(cancel(sql, processID))
+  // The request comes first: a connection pooler forgets the key of a connection that has ended. The pool gets the
+  // connection back after it has ended, so that the request cannot hit the statement of another operation.
+  giveUp: (connection) => {
+    const { pg } = connection as PgConnection
+    if (pg === undefined) return Effect.void
+    return Effect.zipRight(
+      cancelStatement(pg),
+      Effect.sync(() => {
+        pg.end().catch(() => {})
+      })
+    )
   }
 }
-
-const endPostgres = (connection: Connection) => {
-  ;(connection as PgConnection).pg?.end().catch(() => {})
-}
-
-/**
- * What was given up would go on to wait for its lock. It is cancelled by another
- * connection, which may be as silent, and then goes too.
- */
-const cancel = (sql: SqlClient.SqlClient, processID: number) =>
-  onConnection(sql, sql`SELECT pg_cancel_backend(${processID})`, {
-    ...postgresWire,
-    giveUp: (_, connection) => endPostgres(connection)
-  }).pipe(
-    Effect.timeout("1 second"),
-    Effect.ignore
-  )
 
 interface MySqlConnection {
   readonly conn?: {
@@ -119,5 +109,5 @@ export const mysqlWire: Wire<unknown> = {
     return conn !== undefined
   },
   run: (connection, text, params) => connection.executeRaw(text, params),
-  giveUp: (_, connection) => (connection as MySqlConnection).conn?.destroy()
+  giveUp: (connection) => Effect.sync(() => (connection as MySqlConnection).conn?.destroy())
 }

@@ -368,7 +368,9 @@ const mysql: Dialect = {
     Effect.map(
       header(
         sql,
-        sql`${sql.literal(strict("UPDATE"))} ${table} SET expires_at = IF(LAST_INSERT_ID(expires_at) = 0, expires_at, ${expiresAt}) ${where}`
+        sql`${
+          sql.literal(strict("UPDATE"))
+        } ${table} SET expires_at = IF(LAST_INSERT_ID(expires_at) = 0, expires_at, ${expiresAt}) ${where}`
       ),
       ({ insertId }) => Number(insertId) !== 0
     ),

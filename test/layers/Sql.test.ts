@@ -19,12 +19,14 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as String from "effect/String"
 import * as TestClock from "effect/TestClock"
+import { execFileSync } from "node:child_process"
+import { chownSync, readFileSync, statSync } from "node:fs"
 import { randomToken } from "../../src/internal/crypto.js"
 import * as Sql from "../../src/layers/Sql.js"
 import type { SessionConfigError } from "../../src/SessionConfigError.js"
 import { SessionScan, SessionStore, SessionStoreError, SessionSweeper } from "../../src/SessionStore.js"
 import { storeLaws } from "../../src/testing/StoreLaws.js"
-import { canStart, postgresUrl, type Server, startPostgres } from "../backends.js"
+import { canStart, postgresUrl, type Server, startPgBouncer, startPostgres } from "../backends.js"
 import { type Proxy as ServerProxy, startProxy } from "../proxy.js"
 
 const bytes = new Uint8Array([0, 1, 128, 255])
@@ -652,9 +654,10 @@ describe.skipIf(!canStart("postgres"))("Sql on a PostgreSQL that fails", () => {
         proxy.hang()
         expect(yield* reasonOf(store.load("k"))).toBe("Timeout")
         yield* Effect.promise(() => proxy.normal())
-        // A second for the cancel on another connection, which is silent too; the third is idle until it is asked.
-        yield* Effect.sleep(1500)
+        // The other two are idle until they are used. A load waits for the pool while a cancel takes its second.
         expect(yield* reasonOf(store.load("k"))).toBe("Timeout")
+        expect(yield* reasonOf(store.load("k"))).toBe("Timeout")
+        yield* Effect.sleep(1500)
         expect(yield* store.load("k")).toEqual(Option.none())
       }
       yield* Effect.flatMap(everyConnection, Effect.forEach((connection) => connection.executeRaw("SELECT 1", [])))
@@ -711,6 +714,114 @@ describe.skipIf(!canStart("postgres"))("Sql on a PostgreSQL that fails", () => {
       return layerTest().pipe(Layer.provideMerge(client(server.url.replace("postgres@", "crowded@"))))
     })))))
 })
+
+describe.skipIf(!canStart("postgres"))("Sql cancels a statement on PostgreSQL", () => {
+  let server: Server
+  beforeAll(async () => {
+    server = await startPostgres()
+  })
+  afterAll(() => server?.stop())
+
+  /** Several writes time out while the row is locked; then none of them waits on the server, and none is applied. */
+  const writesAreCancelled = (storeClient: Layer.Layer<SqlClient.SqlClient, unknown>) =>
+    Effect.gen(function*() {
+      const store = yield* SessionStore
+      const table = yield* Table
+      const version = Option.getOrThrow(yield* store.insert("k", bytes, never))
+      const release = yield* Deferred.make<void>()
+      const fiber = yield* lockRow(table, "k", release)
+      const reasons = yield* Effect.forEach(
+        [1, 2, 3, 4, 5],
+        () => reasonOf(store.replace("k", version, new Uint8Array(1), never)),
+        { concurrency: "unbounded" }
+      )
+      expect(new Set(reasons)).toEqual(new Set(["Timeout"]))
+      yield* query("SELECT 1 FROM pg_stat_activity WHERE query LIKE $1 AND state = 'active'", [`UPDATE "${table}"%`])
+        .pipe(Effect.repeat({ until: (rows) => rows.length === 0, schedule: Schedule.spaced(20) }))
+      yield* Deferred.succeed(release, undefined)
+      yield* Fiber.join(fiber)
+      expect(Option.map(yield* store.load("k"), (stored) => stored.version)).toEqual(Option.some(version))
+    }).pipe(
+      Effect.provide(Layer.unwrapScoped(Effect.map(scopedTable, (table) =>
+        Layer.merge(
+          Sql.layer({ table, timeout: 300 }).pipe(Layer.provide(storeClient)),
+          Layer.succeed(Table, table)
+        )))),
+      Effect.provide(Layer.fresh(client(server.url)))
+    )
+
+  it.live("through a unix socket", () =>
+    Effect.suspend(() =>
+      writesAreCancelled(PgClient.layer({
+        host: socketFolder(server),
+        port: server.port,
+        username: "postgres",
+        database: "postgres",
+        maxConnections: 5
+      }))
+    ))
+
+  it.live("through TLS, and sends no key in the clear", () =>
+    Effect.gen(function*() {
+      const proxy = yield* Effect.acquireRelease(
+        Effect.promise(() => startProxy(server.port)),
+        (proxy) => Effect.promise(() => proxy.close())
+      )
+      yield* enableTls(server)
+      yield* writesAreCancelled(PgClient.layer({
+        url: Redacted.make(server.url.replace(`:${server.port}`, `:${proxy.port}`)),
+        ssl: { rejectUnauthorized: false },
+        maxConnections: 5
+      }))
+      expect(proxy.requests.filter((request) => request.readUInt32BE(0) === 16)).toEqual([])
+    }).pipe(Effect.scoped))
+
+  it.live.skipIf(!canStart("pgbouncer"))(
+    "through a connection pooler, which made the process id up",
+    () =>
+      Effect.gen(function*() {
+        const pooler = yield* Effect.acquireRelease(
+          Effect.promise(() => startPgBouncer({ upstream: server.port })),
+          (pooler) => Effect.promise(() => pooler.stop())
+        )
+        yield* writesAreCancelled(client(pooler.url, { maxConnections: 20 }))
+      }).pipe(Effect.scoped)
+  )
+
+  it.live("sends the key of its own connection, and no process id by SQL", () =>
+    Effect.gen(function*() {
+      const proxy = yield* Effect.acquireRelease(
+        Effect.promise(() => startProxy(server.port)),
+        (proxy) => Effect.promise(() => proxy.close())
+      )
+      yield* writesAreCancelled(client(server.url.replace(`:${server.port}`, `:${proxy.port}`), { maxConnections: 5 }))
+      const cancels = proxy.requests.filter((request) => request.length === 16 && request.readUInt32BE(4) === 80877102)
+      expect(cancels.length).toBeGreaterThan(0)
+      expect(proxy.requests.some((request) => request.includes("pg_cancel_backend"))).toBe(false)
+    }).pipe(Effect.scoped))
+})
+
+/** Where the server listens on a unix socket: beside its data. */
+const socketFolder = (server: Server) =>
+  readFileSync(`/proc/${server.pid}/cmdline`, "utf8").split("\0").find((_, i, args) => args[i - 1] === "-k")!
+
+/** The certificate is made by openssl, and belongs to the server's user. */
+const enableTls = (server: Server) =>
+  Effect.gen(function*() {
+    const folder = socketFolder(server)
+    const [key, certificate] = [`${folder}/server.key`, `${folder}/server.crt`]
+    const flags = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
+    execFileSync("openssl", [...flags, "-keyout", key, "-out", certificate], { stdio: "ignore" })
+    const { gid, uid } = statSync(folder)
+    for (const file of [key, certificate]) chownSync(file, uid, gid)
+    for (const setting of [`ssl_key_file = '${key}'`, `ssl_cert_file = '${certificate}'`, "ssl = on"]) {
+      yield* query(`ALTER SYSTEM SET ${setting}`)
+    }
+    yield* query("SELECT pg_reload_conf()")
+    yield* query("SHOW ssl").pipe(
+      Effect.repeat({ until: ([row]) => row?.ssl === "on", schedule: Schedule.spaced(20) })
+    )
+  }).pipe(Effect.provide(Layer.fresh(client(server.url))))
 
 const withParameter = (url: string, name: string, value: string) => {
   const changed = new URL(url)
