@@ -211,7 +211,7 @@ const maxErrorBytes = 200
  */
 export const isErrorResponse = ({ body, status }: HttpServerResponse.HttpServerResponse): boolean =>
   statuses.has(status) && body._tag === "Uint8Array" && body.contentLength <= maxErrorBytes &&
-  decode(Buffer.from(body.body).toString())._tag === "Some"
+  decode(new TextDecoder().decode(body.body))._tag === "Some"
 
 /**
  * Whether a value is one of the four errors.

@@ -3,10 +3,7 @@
  *
  * @since 0.1.0
  */
-export { Session } from "./Session.js"
-
-/** @since 0.1.0 */
-export * as SessionHttp from "./http/SessionHttp.js"
+export { PayloadCodec, Session, SessionFormat, SessionHttp } from "./server.js"
 
 /** @since 0.1.0 */
 export {
@@ -23,12 +20,6 @@ export {
 
 /** @since 0.1.0 */
 export { SessionConfigError } from "./SessionConfigError.js"
-
-/** @since 0.1.0 */
-export * as PayloadCodec from "./schema/PayloadCodec.js"
-
-/** @since 0.1.0 */
-export * as SessionFormat from "./schema/SessionFormat.js"
 
 /** @since 0.1.0 */
 export {

@@ -19,7 +19,6 @@
  * @since 0.1.0
  */
 import type * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
-import * as HttpApiSecurity from "@effect/platform/HttpApiSecurity"
 import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
@@ -177,15 +176,8 @@ export const layerApi = <M, S, Self, A, H extends Session.Any>(
     })
   )
 
-/**
- * The session's cookie as a security scheme of an HttpApi, for OpenAPI's sake:
- * the library reads the cookie by itself.
- *
- * @since 0.1.0
- * @category security
- */
-export const security = (cookieName = "__Host-id"): HttpApiSecurity.ApiKey =>
-  HttpApiSecurity.apiKey({ in: "cookie", key: cookieName })
+/** @since 0.1.0 */
+export { security } from "./security.js"
 
 /** Runs an app with its session; the manager is the context's, unless a Layer has found it already. */
 const run = <Self, A, H extends Session.Any, E, R>(
