@@ -389,12 +389,14 @@ const define = (
   ) as Schema.Schema<AnyValue>
   const decodeEmpty = Schema.decodeUnknownSync(schema)
   const initial = options === undefined ? () => decodeEmpty({}) : Payload.copies(schema, options.initial)
-  const payload = Payload.make(schema, initial)
   const Tag = Context.Tag(id)<unknown, Session.StructHandle<AnyValue>>()
   const Manager = Context.GenericTag<Session.ManagerOf<unknown, AnyValue, Session.StructHandle<AnyValue>>>(
     `${id}/Manager`
   )
-  const make = (options?: Session.Options) => makeManager<AnyValue>(id, payload, options ?? {})
+  const make = (options: Session.Options = {}) => {
+    const codec = options.codec ?? PayloadCodec.msgpack()
+    return makeManager(id, Payload.make(schema, initial, { tag: id, codec: codec.traits }), { ...options, codec })
+  }
 
   const layerTest = (value?: AnyValue) =>
     Layer.effectContext(Effect.gen(function*() {
@@ -425,6 +427,10 @@ const checkFields = <A>(tag: string, payload: Payload.Payload<A>): Effect.Effect
     })
   if (payload.keys.some((key) => typeof key === "symbol")) {
     return wrong("the name of a field has to be text, a symbol cannot be stored")
+  }
+  const problems = payload.problems()
+  if (problems.length > 0) {
+    return wrong(problems.join("; "))
   }
   return Effect.try({
     try: () => void payload.initial(),

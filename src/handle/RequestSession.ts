@@ -351,8 +351,22 @@ export class RequestSession<A> {
   private cannotLoad(id: SessionId, error: Failure): Result<void> {
     // guard: unavailable is not missing
     return error.reason === "Corrupt" && this.settings.onCorrupt === "anonymous"
-      ? Effect.zipRight(reportCorrupt(id, error), Effect.sync(() => this.begin()))
-      : Effect.fail(error)
+      ? Effect.zipRight(
+        this.report(id, error, "; the request goes on without it, the record is left alone"),
+        Effect.sync(() => this.begin())
+      )
+      : Effect.zipRight(this.report(id, error), Effect.fail(error))
+  }
+
+  /** Logs what only a programmer can mend: where it is wrong, and no value. */
+  private report(id: SessionId | undefined, error: Failure, consequence = ""): Effect.Effect<void> {
+    if (error.reason !== "Encode" && error.reason !== "Corrupt" && error.reason !== "Unsupported") {
+      return Effect.void
+    }
+    const what = error.reason === "Encode" ? `nothing was stored: ${error.message}` : error.message
+    const why = this.settings.payload.describe(SessionError.causeOf(error))
+    const line = Effect.logWarning(`Session: ${what}${why}${consequence}`)
+    return id === undefined ? line : Effect.annotateLogs(line, "session.ref", id.ref)
   }
 
   private start(found: Found<A>): void {
@@ -404,7 +418,11 @@ export class RequestSession<A> {
   private get find(): Result<Found<A>> {
     return Effect.matchEffect(this.settings.store.load(this.id!.key), {
       onFailure: (error) => Effect.fail(SessionError.fromStore(error)),
-      onSuccess: (stored) => Effect.clockWith((clock) => this.judge(stored, clock.unsafeCurrentTimeMillis()))
+      onSuccess: (stored) =>
+        Effect.clockWith((clock) => {
+          const found = this.judge(stored, clock.unsafeCurrentTimeMillis())
+          return found._tag === "Left" ? Effect.zipRight(this.report(this.id, found.left), found) : found
+        })
     })
   }
 
@@ -568,7 +586,7 @@ export class RequestSession<A> {
       const record = this.recordOf(draft, undefined, id, work.token, now)
       const encoded = this.encode(draft, record, Option.none())
       if (encoded._tag === "Left") {
-        return Effect.fail(encoded.left)
+        return Effect.zipRight(this.report(undefined, encoded.left), Effect.fail(encoded.left))
       }
       const data = encoded.right
       const expiresAt = Verdict.deadline(record, now)
@@ -790,7 +808,7 @@ export class RequestSession<A> {
       this.settings.turns.leave(this.id!.key, undefined) // who waits longer than a commit may take asks no more
     }
     this.keepPresented()
-    return Effect.fail(work.uncertain === undefined ? error : this.spent!)
+    return Effect.zipRight(this.report(this.id, error), Effect.fail(work.uncertain === undefined ? error : this.spent!))
   }
 
   /**
@@ -869,8 +887,9 @@ export class RequestSession<A> {
     const { format, payload } = this.settings
     const data = payload.encode(draft.value, draft.extras)
     if (data._tag === "Left") {
-      return Either.left(SessionError.failure("Encode", data.left))
+      return Either.left(data.left)
     }
+    draft.extras = payload.extrasOf(data.right) // what the next commit of this request starts from
     const bytes = format.codec.encode(data.right)
     return bytes._tag === "Left" ? bytes : format.encode({ ...record, payload: bytes.right }, previous)
   }
@@ -1006,10 +1025,3 @@ const pause = (retries: number): Effect.Effect<void> =>
   retries <= 1
     ? Effect.void
     : Effect.flatMap(Random.next, (random) => Effect.sleep(random * 2 ** Math.min(retries - 1, 7)))
-
-const reportCorrupt = (id: SessionId, error: Failure): Effect.Effect<void> =>
-  Effect.annotateLogs(
-    Effect.logWarning(`Session: ${error.message}; the request goes on without it, the record is left alone`),
-    "session.ref",
-    id.ref
-  )

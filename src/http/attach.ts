@@ -16,7 +16,6 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
 import * as Option from "effect/Option"
-import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
 import type { CookieChange } from "../handle/RequestSession.js"
 import type { CurrentFiber } from "../internal/fiber.js"
@@ -193,18 +192,16 @@ const failed = (cause: Cause.Cause<SessionError>, response: Response): Effect.Ef
     : Effect.as(Effect.logError("Session: the commit died", cause), replaced)
 }
 
-/** What only a programmer can mend: where it is wrong, and no value. What an updater threw is the app's own. */
+/** What only a programmer can mend. What cannot be encoded or decoded is logged where that is found out. */
 const report = (error: SessionFailure): Effect.Effect<void> => {
-  const cause = causeOf(error)
-  if (error.reason === "Updater") {
-    return Effect.logWarning(`Session: nothing was stored: ${error.message}`, Cause.die(cause))
+  switch (error.reason) {
+    case "Updater": // what an updater threw is the app's own
+      return Effect.logWarning(`Session: nothing was stored: ${error.message}`, Cause.die(causeOf(error)))
+    case "HeadersSent":
+      return Effect.logWarning(`Session: nothing was stored: ${error.message}`)
+    default:
+      return Effect.void
   }
-  const places = ParseResult.isParseError(cause)
-    ? ParseResult.ArrayFormatter.formatErrorSync(cause).map(({ path }) => path.join("."))
-    : []
-  return Effect.logWarning(
-    `Session: nothing was stored: ${error.message}${places.length === 0 ? "" : ` (at ${places.join(", ")})`}`
-  )
 }
 
 const decorate = (

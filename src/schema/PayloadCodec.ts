@@ -299,8 +299,12 @@ const problemOf = (value: unknown): Problem => {
   return { path: [], kind, remedy: remedies[name] }
 }
 
-/** The name of a value's class or type. */
-const kindOf = (value: unknown): string => {
+/**
+ * The name of a value's class or type.
+ *
+ * @internal
+ */
+export const kindOf = (value: unknown): string => {
   if (typeof value !== "object" || value === null) {
     return typeof value === "number" ? "number that is not finite" : typeof value
   }
