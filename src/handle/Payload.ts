@@ -86,13 +86,35 @@ export const make = <A, I>(
   }
 }
 
-/** Nested fields that no schema knows are refused, where the value itself is what is encoded. */
-const encodeOptions = (ast: AST.AST): AST.ParseOptions => some(ast, makesStructs) ? {} : { onExcessProperty: "error" }
-
 const codecOf = <A, I>(schema: Schema.Schema<A, I>): Codec<A, I> => ({
   decode: caught(Schema.decodeUnknownEither(schema)),
-  encode: caught(Schema.encodeEither(schema, encodeOptions(schema.ast)))
+  encode: caught(encoderOf(schema, schema.ast))
 })
+
+/**
+ * Refuses nested fields that no schema knows, where the value itself is what is
+ * encoded. Schema's own check doubles the time, so it runs only when a field of
+ * the value is missing from what it was encoded to.
+ */
+const encoderOf = <A, I>(schema: Schema.Schema<A, I>, ast: AST.AST) => {
+  const encode = Schema.encodeEither(schema)
+  if (!some(ast, isStruct) || some(ast, makesStructs)) {
+    return encode
+  }
+  const encodeStrictly = Schema.encodeEither(schema, { onExcessProperty: "error" })
+  return (value: A) => {
+    const encoded = encode(value)
+    return encoded._tag === "Right" && lacksField(value, encoded.right) ? encodeStrictly(value) : encoded
+  }
+}
+
+const lacksField = (value: unknown, encoded: unknown): boolean => {
+  if (Array.isArray(value)) {
+    return Array.isArray(encoded) && value.some((each, i) => lacksField(each, encoded[i]))
+  }
+  return value !== encoded && isPlainObject(value) && isPlainObject(encoded) &&
+    Object.keys(value).some((key) => !Object.hasOwn(encoded, key) || lacksField(value[key], encoded[key]))
+}
 
 interface Codec<A, I> {
   readonly decode: (data: unknown) => Either.Either<A, unknown>
@@ -232,7 +254,7 @@ const direct = <A, I>({ ast }: Schema.Schema<A, I>): Codec<A, I> | undefined => 
   }
   const fields = Schema.make<Fields, I>(ast.from)
   const decodeFields = Schema.decodeUnknownEither(fields)
-  const encodeFields = Schema.encodeEither(fields, encodeOptions(ast))
+  const encodeFields = encoderOf(fields, ast)
   const steps = ast.transformation.propertySignatureTransformations
   const changed = new Set(steps.map(({ from }) => from))
   const plain = ast.from.propertySignatures.map(({ name }) => name).filter((name) => !changed.has(name))
@@ -338,9 +360,13 @@ const keeper = <A, I>(schema: Schema.Schema<A, I>) => {
     if (shape === undefined || !isPlainObject(encoded) || !shape.isSameMember(stored, encoded)) {
       return encoded
     }
-    const kept = Object.entries(stored).filter(([key]) => !shape.knows(key))
-    for (const key of Object.keys(encoded)) {
-      if (!shape.mayLose(key) || !Object.hasOwn(stored, key) || isDeepStrictEqual(stored[key], encoded[key])) {
+    const kept: Array<readonly [string, unknown]> = []
+    for (const key of Object.keys(stored)) {
+      if (!shape.knows(key)) {
+        kept.push([key, stored[key]])
+        continue
+      }
+      if (!shape.mayLose(key) || !Object.hasOwn(encoded, key) || isSamePlain(stored[key], encoded[key])) {
         continue
       }
       if (isDeepStrictEqual(shape.recoded(stored, key), encoded[key])) {
@@ -349,6 +375,22 @@ const keeper = <A, I>(schema: Schema.Schema<A, I>) => {
     }
     return kept.length === 0 ? encoded : Object.fromEntries([...Object.entries(encoded), ...kept])
   }
+}
+
+/** Whether plain data is the same, at a glance: anything unusual is taken for different. */
+const isSamePlain = (left: unknown, right: unknown): boolean => {
+  if (left === right) {
+    return true
+  }
+  if (Array.isArray(left)) {
+    return Array.isArray(right) && left.length === right.length && left.every((each, i) => isSamePlain(each, right[i]))
+  }
+  if (!isPlainObject(left) || !isPlainObject(right)) {
+    return false
+  }
+  const keys = Object.keys(left)
+  return keys.length === Object.keys(right).length &&
+    keys.every((key) => Object.hasOwn(right, key) && isSamePlain(left[key], right[key]))
 }
 
 /** A payload's stored fields, as the schema sees them. */
