@@ -3,6 +3,8 @@
  *
  * @internal
  */
+import { shortText } from "./utf8.js"
+
 export class ByteWriter {
   private bytes = Buffer.allocUnsafe(512)
   length = 0
@@ -67,7 +69,7 @@ export class ByteWriter {
   /** Text whose length in UTF-8 is known. */
   utf8(text: string, byteLength: number): void {
     const at = this.claim(byteLength)
-    if (byteLength !== text.length || byteLength > 24) {
+    if (byteLength > shortText || byteLength !== text.length) {
       this.bytes.write(text, at, "utf8")
       return
     }

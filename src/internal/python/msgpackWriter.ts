@@ -11,6 +11,7 @@ import { type Path, PythonCodecError } from "./PythonCodecError.js"
 import { textOf } from "./text.js"
 import type { RawEntry } from "./TopLevel.js"
 import { Trail } from "./Trail.js"
+import { utf8Length } from "./utf8.js"
 import { isList, type PyDateTime, type PyDict, type PyExt, type PyFloat, type PyValue } from "./Value.js"
 
 /** The heads of a type: the one that holds a small length, if there is one, and those of 8, 16 and 32 bits. */
@@ -92,8 +93,8 @@ class MsgpackWriter {
 
   private text(value: string): void {
     this.trail.checkSize(value.length)
-    if (!value.isWellFormed()) throw this.trail.notRepresentable("a str with half a surrogate pair")
-    const length = Buffer.byteLength(value)
+    const length = utf8Length(value)
+    if (length === undefined) throw this.trail.notRepresentable("a str with half a surrogate pair")
     writeHead(this.out, text, length)
     this.out.utf8(value, length)
   }

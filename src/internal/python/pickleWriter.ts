@@ -9,7 +9,7 @@ import { isHashable } from "./hash.js"
 import { defaultLimits, type Limits, maxIntegerBytes } from "./limits.js"
 import type { Path } from "./PythonCodecError.js"
 import { Trail } from "./Trail.js"
-import { writeUtf8OrSurrogates } from "./utf8.js"
+import { utf8Length, writeUtf8OrSurrogates } from "./utf8.js"
 import { isList, type PyDate, type PyDict, type PyEntry, type PyFloat, PyTimeDelta, type PyValue } from "./Value.js"
 
 const op = {
@@ -139,8 +139,13 @@ class PickleWriter {
   private text(text: string): void {
     this.trail.checkSize(text.length)
     if (this.recall(`s${text}`)) return
-    const bytes = writeUtf8OrSurrogates(text)
-    this.sized(op.shortBinUnicode, op.binUnicode, bytes)
+    const length = utf8Length(text)
+    if (length === undefined) {
+      this.sized(op.shortBinUnicode, op.binUnicode, writeUtf8OrSurrogates(text))
+    } else {
+      this.head(op.shortBinUnicode, op.binUnicode, length)
+      this.out.utf8(text, length)
+    }
     this.remember(`s${text}`)
   }
 
@@ -151,14 +156,14 @@ class PickleWriter {
   }
 
   private sized(short: number, long: number, bytes: Uint8Array): void {
-    if (bytes.length <= 0xff) {
-      this.out.u8(short)
-      this.out.u8(bytes.length)
-    } else {
-      this.out.u8(long)
-      this.out.u32le(bytes.length)
-    }
+    this.head(short, long, bytes.length)
     this.out.raw(bytes)
+  }
+
+  private head(short: number, long: number, length: number): void {
+    this.out.u8(length <= 0xff ? short : long)
+    if (length <= 0xff) this.out.u8(length)
+    else this.out.u32le(length)
   }
 
   private integer(value: bigint): void {
@@ -182,9 +187,7 @@ class PickleWriter {
     const size = Math.ceil(bits / 8)
     if (size > maxIntegerBytes) throw this.trail.notRepresentable("an int of too many digits")
     const hex = BigInt.asUintN(size * 8, value).toString(16).padStart(size * 2, "0")
-    this.out.u8(size <= 0xff ? op.long1 : op.long4)
-    if (size <= 0xff) this.out.u8(size)
-    else this.out.u32le(size)
+    this.head(op.long1, op.long4, size)
     this.out.raw(Buffer.from(hex, "hex").reverse())
   }
 

@@ -7,7 +7,20 @@ import { isUtf8 } from "node:buffer"
 import { malformed } from "./PythonCodecError.js"
 
 /** Up to this length a loop is faster than a call into Node. */
-const shortText = 24
+export const shortText = 24
+
+/** The length of text in UTF-8, or `undefined` if it has half a surrogate pair. */
+export const utf8Length = (text: string): number | undefined => {
+  if (text.length <= shortText && isAscii(text)) return text.length
+  return text.isWellFormed() ? Buffer.byteLength(text) : undefined
+}
+
+const isAscii = (text: string): boolean => {
+  for (let index = 0; index < text.length; index++) {
+    if (text.charCodeAt(index) >= 0x80) return false
+  }
+  return true
+}
 
 export const readUtf8 = (bytes: Buffer, start: number, end: number): string => {
   if (end - start <= shortText) {
