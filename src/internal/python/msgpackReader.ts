@@ -63,7 +63,7 @@ class MsgpackReader {
     const head = this.u8()
     if (head < 0x80) return BigInt(head)
     if (head >= 0xe0) return BigInt(head - 0x100)
-    if (head < 0x90) return this.map(head & 0x0f, isKey)
+    if (head < 0x90) return this.map(head & 0x0f)
     if (head < 0xa0) return this.array(head & 0x0f, isKey)
     if (head < 0xc0) return this.text(head & 0x1f)
     return this.long(head, isKey)
@@ -84,11 +84,11 @@ class MsgpackReader {
       case 0xc6:
         return this.binary(this.u32())
       case 0xc7:
-        return this.extension(this.u8(), isKey)
+        return this.extension(this.u8())
       case 0xc8:
-        return this.extension(this.u16(), isKey)
+        return this.extension(this.u16())
       case 0xc9:
-        return this.extension(this.u32(), isKey)
+        return this.extension(this.u32())
       case 0xca:
         return floatFromBits32(this.u32())
       case 0xcb:
@@ -114,7 +114,7 @@ class MsgpackReader {
       case 0xd6:
       case 0xd7:
       case 0xd8:
-        return this.extension(1 << (head - 0xd4), isKey)
+        return this.extension(1 << (head - 0xd4))
       case 0xd9:
         return this.text(this.u8())
       case 0xda:
@@ -126,15 +126,15 @@ class MsgpackReader {
       case 0xdd:
         return this.array(this.u32(), isKey)
       case 0xde:
-        return this.map(this.u16(), isKey)
+        return this.map(this.u16())
       case 0xdf:
-        return this.map(this.u32(), isKey)
+        return this.map(this.u32())
       default:
         throw malformed(`the byte ${head.toString(16)} at ${this.at - 1}`)
     }
   }
 
-  /** An array in the place of a key is a tuple, because a list has no hash. */
+  /** An array in the place of a key is a tuple, because a list has no hash. `uniqueEntries` refuses other such keys. */
   private array(length: number, isKey: boolean): PyValue {
     const items: Array<PyValue> = []
     this.deeper()
@@ -143,8 +143,7 @@ class MsgpackReader {
     return isKey ? new PyTuple(items) : items
   }
 
-  private map(length: number, isKey: boolean): PyValue {
-    if (isKey) throw malformed("a map as a key")
+  private map(length: number): PyValue {
     const entries: Array<PyEntry> = []
     this.deeper()
     for (let index = 0; index < length; index++) entries.push([this.value(true), this.value(false)])
@@ -166,10 +165,9 @@ class MsgpackReader {
     return new Uint8Array(this.bytes.subarray(start, this.at))
   }
 
-  private extension(length: number, isKey: boolean): PyValue {
+  private extension(length: number): PyValue {
     const code = (this.u8() << 24) >> 24
     if (code === -1) return this.timestamp(length)
-    if (isKey) throw malformed("an extension as a key")
     return new PyExt(code, this.binary(length))
   }
 

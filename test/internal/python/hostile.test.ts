@@ -15,6 +15,7 @@ import {
   PyFloat,
   PyTime,
   PyTuple,
+  PyUuid,
   type PyValue
 } from "effect-session/internal/python/Value"
 import { describe, expect, it } from "vitest"
@@ -43,6 +44,8 @@ describe("a reader", () => {
     ["pickle, an empty stack", "pickle", latin1("0.")],
     ["pickle, no mark", "pickle", latin1("t.")],
     ["pickle, an item behind a mark", "pickle", latin1("](a.")],
+    ["pickle, an item before a mark", "pickle", latin1("]N(a.")],
+    ["pickle, a pair across a mark", "pickle", latin1("N(N\x86t.")],
     ["pickle, an unknown memo entry", "pickle", latin1("h\x00.")],
     ["pickle, a list as a key", "pickle", latin1("}]Ns.")],
     ["pickle, a key without a value", "pickle", latin1("}(Nu.")],
@@ -123,6 +126,7 @@ describe("a pickle", () => {
 
   it.each([
     ["cos\nsystem\n(S'id'\ntR.", "os.system"],
+    ["cos\nsystem\nN.", "os.system"],
     ["\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02id\x85R.", "os.system"],
     ["(S'id'\nios\nsystem\n.", "os.system"],
     ["c__builtin__\neval\n.", "builtins.eval"],
@@ -156,6 +160,21 @@ describe("a pickle", () => {
     expect(value).toBe("a\ud800b")
     expect(readPickle(writePickle(value))).toBe(value)
     expect(reasonOf(() => msgpack.encode(value))).toBe("NotRepresentable")
+  })
+
+  it("a UUID is read with and without a note on how it was made", () => {
+    const uuid = new PyUuid("00000000-0000-0000-0000-000000000005")
+    expect(readPickle(latin1("\x80\x02cuuid\nUUID\n)\x81}X\x03\x00\x00\x00intK\x05sb."))).toEqual(uuid)
+    expect(
+      readPickle(
+        latin1("\x80\x02cuuid\nUUID\n)\x81}(X\x03\x00\x00\x00intK\x05X\x07\x00\x00\x00is_safeJ\xff\xff\xff\xffub.")
+      )
+    )
+      .toEqual(uuid)
+    expect(reasonOf(() => readPickle(latin1("cuuid\nUUID\n)\x81.")))).toBe("Malformed")
+    expect(reasonOf(() => readPickle(latin1("cuuid\nUUID\n)\x81}X\x03\x00\x00\x00intJ\xff\xff\xff\xffsb.")))).toBe(
+      "Unsupported"
+    )
   })
 
   it("a datetime keeps its fold", () => {
