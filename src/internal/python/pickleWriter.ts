@@ -7,49 +7,11 @@
 import { ByteWriter } from "./ByteWriter.js"
 import { isHashable } from "./hash.js"
 import { defaultLimits, type Limits, maxIntegerBytes } from "./limits.js"
+import { op } from "./pickleOpcodes.js"
 import type { Path } from "./PythonCodecError.js"
 import { Trail } from "./Trail.js"
 import { utf8Length, writeUtf8OrSurrogates } from "./utf8.js"
 import { isList, type PyDate, type PyDict, type PyEntry, type PyFloat, PyTimeDelta, type PyValue } from "./Value.js"
-
-const op = {
-  mark: 0x28,
-  emptyTuple: 0x29,
-  stop: 0x2e,
-  binBytes: 0x42,
-  shortBinBytes: 0x43,
-  binFloat: 0x47,
-  binInt: 0x4a,
-  binInt1: 0x4b,
-  binInt2: 0x4d,
-  none: 0x4e,
-  reduce: 0x52,
-  binUnicode: 0x58,
-  append: 0x61,
-  build: 0x62,
-  appends: 0x65,
-  binGet: 0x68,
-  longBinGet: 0x6a,
-  setItem: 0x73,
-  tuple: 0x74,
-  emptyDict: 0x7d,
-  emptyList: 0x5d,
-  setItems: 0x75,
-  proto: 0x80,
-  newObject: 0x81,
-  tuple1: 0x85,
-  newTrue: 0x88,
-  newFalse: 0x89,
-  long1: 0x8a,
-  long4: 0x8b,
-  shortBinUnicode: 0x8c,
-  emptySet: 0x8f,
-  addItems: 0x90,
-  frozenSet: 0x91,
-  stackGlobal: 0x93,
-  memoize: 0x94,
-  frame: 0x95
-}
 
 class PickleWriter {
   readonly out = new ByteWriter()
