@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { SessionConfigError } from "../SessionConfigError.js"
+import { startTimeout } from "./timeouts.js"
 
 /** What `bounded` fails with when the time is up. */
 export const timeIsUp = new Error("no answer in time")
@@ -27,11 +28,10 @@ export const bounded = <A>(
       resume(Effect.fail(timeIsUp))
       controller.abort()
     }
-    // A process that was busy for long reads first what has arrived meanwhile.
-    const timer = setTimeout(() => setImmediate(end), millis)
+    const cancelTimeout = startTimeout(millis, end)
     send(controller.signal)
       .then((value) => resume(Effect.succeed(value)), (error) => resume(Effect.fail(error)))
-      .finally(() => clearTimeout(timer))
+      .finally(cancelTimeout)
   })
 
 /** The milliseconds of an option; undefined when it is no duration, as text from a configuration may be. */
