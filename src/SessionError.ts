@@ -197,7 +197,17 @@ export const statusOf = (error: SessionError): number =>
  * @category conversions
  */
 export const toResponse = (error: SessionError): HttpServerResponse.HttpServerResponse =>
-  HttpServerResponse.unsafeJson(encode(error), { status: statusOf(error) })
+  HttpServerResponse.unsafeJson(encode(error), {
+    status: statusOf(error),
+    ...(statusOf(error) === 503 ? { headers: { "retry-after": retryAfter } } : {})
+  })
+
+/**
+ * The `Retry-After` of every 503, in seconds.
+ *
+ * @internal
+ */
+export const retryAfter = "5"
 
 const decode = Schema.decodeUnknownOption(Schema.parseJson(SessionError))
 const statuses = new Set([503, 409, 413, 500])

@@ -22,11 +22,11 @@ import type * as HttpApiMiddleware from "@effect/platform/HttpApiMiddleware"
 import type * as HttpApp from "@effect/platform/HttpApp"
 import * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
-import type * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { inContext, withCurrentFiber } from "../internal/fiber.js"
+import { inContext, onContinuationEnd, withCurrentFiber } from "../internal/fiber.js"
 import { Session } from "../Session.js"
 import { attach, ended } from "./attach.js"
 
@@ -167,7 +167,14 @@ export const layerApi = <M, S, Self, A, H extends Session.Any>(
     Effect.map(tag.Manager, (manager) => {
       const open = withCurrentFiber((fiber) => {
         const request = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
-        return Effect.succeed(attach(fiber, request, manager, false).opened.handle)
+        const attached = attach(fiber, request, manager, false)
+        onContinuationEnd(fiber, (cause, value) => {
+          // a service that the app has mapped ends here before the handler has begun
+          if (cause !== undefined || HttpServerResponse.isServerResponse(value)) {
+            ended(attached, cause)
+          }
+        })
+        return Effect.succeed(attached.opened.handle)
       })
       const service = "security" in middleware
         ? Object.fromEntries(Object.keys(middleware.security as object).map((scheme) => [scheme, () => open]))

@@ -6,13 +6,11 @@
  */
 import * as Cookies from "@effect/platform/Cookies"
 import * as HttpApp from "@effect/platform/HttpApp"
-import * as HttpServerError from "@effect/platform/HttpServerError"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
 import * as Option from "effect/Option"
@@ -21,7 +19,7 @@ import type { CookieChange } from "../handle/RequestSession.js"
 import type { CurrentFiber } from "../internal/fiber.js"
 import type { Session } from "../Session.js"
 import type { SessionError } from "../SessionError.js"
-import { causeOf, isErrorResponse, isSessionError, SessionFailure, toResponse } from "../SessionError.js"
+import { causeOf, isErrorResponse, isSessionError, retryAfter, SessionFailure, toResponse } from "../SessionError.js"
 import * as SessionCookie from "./SessionCookie.js"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -107,7 +105,9 @@ const refuseClash = (other: Attached<unknown>, manager: Manager<unknown>, agnost
  * is.
  */
 export const ended = <H>(attached: Attached<H>, cause: Cause.Cause<unknown> | undefined): void => {
-  attached.outcome = cause !== undefined && isDead(cause) ? "died" : "finished"
+  if (attached.outcome !== "died") { // an outer middleware sees only the error page of what died within
+    attached.outcome = cause !== undefined && isDead(cause) ? "died" : "finished"
+  }
 }
 
 const isDead = (cause: Cause.Cause<unknown>): boolean => {
@@ -134,10 +134,7 @@ const hook = <H>(fiber: CurrentFiber, attached: Attached<H>): void => {
   fiber.setFiberRef(
     HttpApp.currentPreResponseHandlers,
     Option.some<HttpApp.PreResponseHandler>((request, response) => {
-      // a session's own error says that nothing was stored, and so it is
-      attached.outcome = isErrorResponse(response)
-        ? "died"
-        : attached.outcome ?? (deadResponses.has(response) ? "died" : "finished")
+      attached.outcome ??= isErrorResponse(response) || isPlatformFailure(response) ? "died" : "finished"
       return previous._tag === "None"
         ? respond(attached, response)
         : Effect.flatMap(previous.value(request, response), (response) => respond(attached, response))
@@ -145,13 +142,13 @@ const hook = <H>(fiber: CurrentFiber, attached: Attached<H>): void => {
   )
 }
 
-// what the platform answers for a defect and for an interruption, where no
-// wrapper of ours stands between it and the handler
-const deadResponses: ReadonlySet<Response> = new Set(
-  [Cause.die("defect"), Cause.interrupt(FiberId.none), Cause.interrupt(HttpServerError.clientAbortFiberId)].map(
-    (cause) => Effect.runSync(HttpServerError.causeResponse(cause))[0]
-  )
-)
+/**
+ * What the platform answers for a defect and for an interruption, by its shape:
+ * an app in CommonJS has another copy of the platform. Asked only where the
+ * cause was not seen: as the middleware of `HttpServer.serve`.
+ */
+const isPlatformFailure = ({ body, headers, status }: Response): boolean =>
+  (status === 500 || status === 503 || status === 499) && body._tag === "Empty" && Object.keys(headers).length === 0
 
 const respond = <H>(attached: Attached<H>, response: Response): Effect.Effect<Response> => {
   const { manager, opened, outcome } = attached
@@ -160,7 +157,9 @@ const respond = <H>(attached: Attached<H>, response: Response): Effect.Effect<Re
   if (!used || outcome === "died") {
     opened.discard()
     // guard: an unused session leaves no trace
-    return used ? decorate(manager.cookie, opened.cookie, response) : Effect.succeed(response)
+    return used
+      ? decorate(manager.cookie, opened.cookie, withRetryAfter(response))
+      : Effect.succeed(response.body._tag === "Stream" ? varied(response) : response)
   }
   const finished = Effect.matchCauseEffect(opened.finish, {
     onSuccess: () => decorate(manager.cookie, opened.cookie, response),
@@ -171,6 +170,12 @@ const respond = <H>(attached: Attached<H>, response: Response): Effect.Effect<Re
     ? Effect.zipRight(Effect.logDebug("Session: more than one cookie of its name came, all of them ignored"), finished)
     : finished
 }
+
+/** An HttpApi encodes a session's error by itself, without its headers. */
+const withRetryAfter = (response: Response): Response =>
+  response.status === 503 && response.headers["retry-after"] === undefined && isErrorResponse(response)
+    ? HttpServerResponse.setHeader(response, "retry-after", retryAfter)
+    : response
 
 /** The answer in place of one whose commit failed: others' headers and cookies stay. */
 const failed = (cause: Cause.Cause<SessionError>, response: Response): Effect.Effect<Response> => {
@@ -187,6 +192,7 @@ const failed = (cause: Cause.Cause<SessionError>, response: Response): Effect.Ef
     HttpServerResponse.setHeaders(headers),
     HttpServerResponse.mergeCookies(response.cookies)
   )
+  release(response.body)
   return error._tag === "Some"
     ? error.value instanceof SessionFailure ? Effect.as(report(error.value), replaced) : Effect.succeed(replaced)
     : Effect.as(Effect.logError("Session: the commit died", cause), replaced)
@@ -204,17 +210,39 @@ const report = (error: SessionFailure): Effect.Effect<void> => {
   }
 }
 
+/** Frees what a body holds that nobody reads. A Stream of Effect holds nothing before it is run. */
+const release = (body: Response["body"]): void => {
+  if (body._tag !== "Raw" || typeof body.body !== "object" || body.body === null) {
+    return
+  }
+  const raw = body.body as { // what a raw body may be: a stream of Node, a web stream, a web Response
+    readonly destroy?: () => void
+    readonly cancel?: () => Promise<void>
+    readonly body?: ReadableStream | null
+    readonly on?: (event: "error", listener: () => void) => void
+  }
+  if (typeof raw.destroy === "function") {
+    raw.on?.("error", () => {}) // it may still fail to open
+    raw.destroy()
+    return
+  }
+  const stream = typeof raw.cancel === "function" ? raw : raw.body
+  if (typeof stream === "object" && stream !== null && typeof stream.cancel === "function") {
+    stream.cancel().catch(() => {}) // locked: someone reads it
+  }
+}
+
 const decorate = (
   cookie: SessionCookie.SessionCookie,
   change: CookieChange,
   response: Response
 ): Effect.Effect<Response> => {
-  const varied = HttpServerResponse.setHeader(response, "vary", varyOf(response.headers.vary))
+  const decorated = varied(response)
   if (change._tag === "Keep") {
-    return Effect.succeed(varied)
+    return Effect.succeed(decorated)
   }
   // guard: no cache stores a cookie
-  const uncached = HttpServerResponse.setHeader(varied, "cache-control", "no-store")
+  const uncached = HttpServerResponse.setHeader(decorated, "cache-control", uncachedOf(response))
   return Effect.clockWith((clock) => {
     const value = change._tag === "Set" ? Redacted.value(change.value) : ""
     const setCookie = Cookies.unsafeMakeCookie(cookie.name, value, {
@@ -249,6 +277,20 @@ const lifetimeOf = (change: CookieChange, now: number) => {
   }
   const seconds = Math.min(maxAgeSeconds, Math.max(0, Math.ceil((change.expiresAt.value - now) / 1000)))
   return { maxAge: Duration.seconds(seconds), expires: new Date(now + seconds * 1000) }
+}
+
+const varied = (response: Response): Response =>
+  HttpServerResponse.setHeader(response, "vary", varyOf(response.headers.vary))
+
+const keptDirectives = new Set(["private", "no-cache", "no-transform", "must-revalidate", "proxy-revalidate"])
+
+/** `no-store`, and those of the app's directives that do not contradict it. */
+const uncachedOf = (response: Response): string => {
+  const directives = (response.headers["cache-control"] ?? "").match(/(?:"[^"]*"|[^,"])+/g) ?? []
+  const kept = directives.map((one) => one.trim()).filter((one) =>
+    keptDirectives.has(one.split("=")[0]!.trim().toLowerCase())
+  )
+  return ["no-store", ...kept].join(", ")
 }
 
 const varyOf = (vary: string | undefined): string => {

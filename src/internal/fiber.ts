@@ -45,3 +45,34 @@ export const inContext = <A, E, R>(
     }
   })
 }
+
+interface Frame {
+  readonly _op: string
+}
+
+/**
+ * Calls `onEnd` when the effect that continues with the current effect's value
+ * ends. The platform's HttpApi gives a middleware no place around the handler,
+ * so a frame is put below the continuation on the fiber's stack.
+ */
+export const onContinuationEnd = (
+  fiber: CurrentFiber,
+  onEnd: (cause: Cause.Cause<unknown> | undefined, value: unknown) => void
+): void => {
+  const stack = (fiber as unknown as { readonly _stack?: Array<Frame> })._stack // private in the runtime's class
+  const index = stack?.findLastIndex((frame) => frame._op === "OnSuccess") ?? -1
+  if (stack === undefined || index === -1) {
+    return
+  }
+  const frame = Effect.matchCauseEffect(Effect.void, {
+    onSuccess: (value: unknown) => {
+      onEnd(undefined, value)
+      return Effect.succeed(value)
+    },
+    onFailure: (cause: Cause.Cause<unknown>) => {
+      onEnd(cause, undefined)
+      return Effect.failCause(cause)
+    }
+  })
+  stack.splice(index, 0, frame as unknown as Frame) // the effect is the frame that the runtime pushes for it
+}

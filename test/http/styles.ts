@@ -172,7 +172,7 @@ const middlewareOf = ({ inside = identity, outside = identity }: Options) => (ap
 
 const wide = { seesTheEnd: true, hasInside: true }
 const blind = { seesTheEnd: false, hasInside: true }
-const api = { seesTheEnd: false, hasInside: false }
+const api = { seesTheEnd: true, hasInside: false }
 
 export const styles: ReadonlyArray<Style> = [
   {

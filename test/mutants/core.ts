@@ -400,8 +400,8 @@ export const coreMutants: ReadonlyArray<CoreMutant> = [
     ),
     m(
       "no cache stores a cookie",
-      "HttpServerResponse.setHeader(varied, \"cache-control\", \"no-store\")",
-      "varied",
+      "HttpServerResponse.setHeader(decorated, \"cache-control\", uncachedOf(response))",
+      "decorated",
       "a response that sets the cookie is stored by no cache"
     ),
     m("Vary is merged", ": `${vary}, Cookie`", ": \"Cookie\"", "a response that used the session varies by cookie"),
