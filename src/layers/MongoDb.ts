@@ -31,6 +31,7 @@ import type { Collection, MongoClient, MongoClientOptions, MongoServerError } fr
 import { bounded, boundOf, timeIsUp } from "../internal/bounded.js"
 import { randomToken } from "../internal/crypto.js"
 import { loadDriver, rethrow } from "../internal/driver.js"
+import { sleepUnref } from "../internal/sleep.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import type { Entry, SessionStoreErrorReason, Stored } from "../SessionStore.js"
 import { SessionScan, SessionStore, SessionStoreError, Version } from "../SessionStore.js"
@@ -273,9 +274,11 @@ const prepareIndex = (collection: Collection<Session>, connected: Connected) => 
   )
   return Effect.catchAll(create, (cause) => {
     if (reasonOf(cause) !== "Rejected") {
-      return Effect.delay(create, "10 seconds").pipe(
+      return Effect.zipRight(sleepUnref(10_000), create).pipe(
         Effect.retry({ while: (cause) => reasonOf(cause) !== "Rejected", schedule: Schedule.forever }),
         Effect.catchAll(() => Effect.logWarning("MongoDB refused to create the TTL index of the sessions")),
+        // A Layer may be built in an uninterruptible region; its scope has to close all the same.
+        Effect.interruptible,
         Effect.forkScoped
       )
     }

@@ -161,6 +161,8 @@ const tellLater = Effect.fnUntraced(function*(onEvent: NonNullable<Options["onEv
     // Of an interruption of this fiber itself it is not told.
     Effect.catchAllCause((cause) => Effect.logDebug("a listener to session events failed", cause)),
     Effect.forever,
+    // A Layer may be built in an uninterruptible region; its scope has to close all the same.
+    Effect.interruptible,
     Effect.forkScoped
   )
   return (event: Event) => void Queue.unsafeOffer(events, event)

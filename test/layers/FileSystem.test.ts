@@ -844,6 +844,7 @@ describe("other processes on the directory", () => {
       "src/SessionStore.ts",
       "src/SessionConfigError.ts",
       "src/internal/crypto.ts",
+      "src/internal/sleep.ts",
       "src/internal/sweep.ts",
       "src/layers/FileSystem.ts",
       "test/layers/file-calls.ts",
