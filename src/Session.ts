@@ -10,25 +10,19 @@ import * as Context from "effect/Context"
 import type * as DateTime from "effect/DateTime"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
-
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
-import * as Payload from "./handle/Payload.js"
-import { type CookieChange, RequestSession, type Settings } from "./handle/RequestSession.js"
-import { OpenedSession, timeout } from "./handle/SessionHandle.js"
-import { sharedLoads } from "./handle/SharedLoads.js"
-import * as SessionCookie from "./http/SessionCookie.js"
-import { KeyedTurns } from "./internal/turns.js"
+import * as SessionManager from "./internal/session/Manager.js"
 import * as Memory from "./layers/Memory.js"
+import * as Payload from "./schema/Payload.js"
 import * as PayloadCodec from "./schema/PayloadCodec.js"
-import * as SessionFormat from "./schema/SessionFormat.js"
-import { SessionConfigError } from "./SessionConfigError.js"
+import type { SessionConfigError } from "./SessionConfigError.js"
+import type * as SessionCookie from "./SessionCookie.js"
 import type { SessionError } from "./SessionError.js"
-import { SessionStore } from "./SessionStore.js"
+import type { SessionStore } from "./SessionStore.js"
 
 /**
  * The session of a request, for code that must not know its payload: log out,
@@ -215,16 +209,16 @@ export declare namespace Session {
   export interface Opened<H> {
     readonly handle: H
     /** Whether any member of the handle has been used. */
-    readonly isUsed: () => boolean
+    readonly isUsed: Effect.Effect<boolean>
     /**
      * Commits what was recorded, or moves the deadline when that is due; once.
      * Changes made later are written through.
      */
     readonly finish: Effect.Effect<void, SessionError>
     /** Forgets what was recorded. */
-    readonly discard: () => void
+    readonly discard: Effect.Effect<void>
     /** What has to be done about the cookie by now. */
-    readonly cookie: CookieChange
+    readonly cookie: Effect.Effect<SessionCookie.CookieChange>
   }
 
   /**
@@ -248,7 +242,7 @@ export declare namespace Session {
    */
   export interface ManagerOf<in out Self, A, H> extends Manager<Self> {
     /** Opens the session of a cookie's value; without one a new session. No I/O: the first use loads. */
-    readonly open: (cookieValue?: string) => Opened<H>
+    readonly open: (cookieValue?: string | ReadonlyArray<string>) => Opened<H>
     /** Stores a new session and answers its cookie's value. */
     readonly issue: (value: A) => Effect.Effect<Redacted.Redacted<string>, SessionError>
   }
@@ -395,7 +389,10 @@ const define = (
   )
   const make = (options: Session.Options = {}) => {
     const codec = options.codec ?? PayloadCodec.msgpack()
-    return makeManager(id, Payload.make(schema, initial, { tag: id, codec: codec.traits }), { ...options, codec })
+    return SessionManager.make(id, Payload.make(schema, initial, { tag: id, codec: codec.traits }), {
+      ...options,
+      codec
+    })
   }
 
   const layerTest = (value?: AnyValue) =>
@@ -417,75 +414,3 @@ const define = (
     layerTest
   })
 }
-
-const checkFields = <A>(tag: string, payload: Payload.Payload<A>): Effect.Effect<void, SessionConfigError> => {
-  const wrong = (message: string, cause?: unknown) =>
-    new SessionConfigError({
-      option: "fields",
-      message: `${tag}: ${message}`,
-      ...(cause === undefined ? {} : { cause })
-    })
-  if (payload.keys.some((key) => typeof key === "symbol")) {
-    return wrong("the name of a field has to be text, a symbol cannot be stored")
-  }
-  const problems = payload.problems()
-  if (problems.length > 0) {
-    return wrong(problems.join("; "))
-  }
-  return Effect.try({
-    try: () => void payload.initial(),
-    catch: (cause) =>
-      wrong(
-        "an empty session does not decode; give every field Schema.optional or a default, or an initial value that fits",
-        cause
-      )
-  })
-}
-
-const makeManager = Effect.fnUntraced(function*<A>(
-  tag: string,
-  payload: Payload.Payload<A>,
-  options: Session.Options
-) {
-  const store = sharedLoads(yield* SessionStore)
-  const cookie = yield* SessionCookie.make(options.cookie)
-  yield* checkFields(tag, payload)
-  const settings = yield* Effect.try({
-    try: (): Settings<A> => ({
-      store,
-      payload,
-      format: SessionFormat.native(tag, options.codec ?? PayloadCodec.msgpack()),
-      idleTimeout: timeout("idleTimeout", options.idleTimeout ?? "30 minutes"),
-      absoluteTimeout: timeout("absoluteTimeout", options.absoluteTimeout ?? "24 hours"),
-      persistent: options.persistent ?? false,
-      onCorrupt: options.onCorrupt ?? "anonymous",
-      turns: new KeyedTurns()
-    }),
-    catch: (cause) => cause as SessionConfigError // what `timeout` throws
-  })
-  if (!cookie.secure) {
-    yield* Effect.logWarning(
-      `Session ${tag}: cookie.secure is false, so the cookie travels unencrypted. For development only.`
-    )
-  }
-  const open = (cookieValue?: string): Session.Opened<Session.StructHandle<A>> =>
-    new OpenedSession(new RequestSession(settings, cookieValue))
-  const manager: Session.ManagerOf<unknown, A, Session.StructHandle<A>> = {
-    "~self": identity,
-    cookie,
-    open,
-    issue: (value) =>
-      Effect.suspend(() => {
-        const opened = open()
-        const written = Effect.zipRight(
-          opened.handle.setLifetime({}), // a write even when `value` is the initial one
-          opened.handle.update(() => value)
-        )
-        return Effect.map(
-          Effect.zipRight(written, opened.handle.save),
-          () => (opened.cookie as Extract<CookieChange, { _tag: "Set" }>).value // a new session always sets its cookie
-        )
-      })
-  }
-  return manager
-})

@@ -10,23 +10,28 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { SessionStoreError } from "./SessionStore.js"
 
-const causes = new WeakMap<object, unknown>()
+const origins = new WeakMap<object, { readonly cause: unknown }>()
 
-/** Where an error has its place in `causes`: inside of a span Effect hands out a proxy of it. */
-const place = Symbol("effect-session/SessionError/place")
+/** Where an error has its key in `origins`: inside of a span Effect hands out a proxy of the error. */
+const originKey = Symbol("effect-session/SessionError/origin")
+
+/** Marks an error as made by this app. One that a client has decoded is another service's. */
+const mark = (error: object, options: Schema.MakeOptions | undefined): void => {
+  if (options !== true) { // Schema decodes without validating again
+    Object.defineProperty(error, originKey, { value: {} })
+  }
+}
 
 /**
- * Remembers why, out of the reach of schemas, JSON and `inspect` of fields: a
- * driver's text must not reach a client.
+ * Remembers why an error came about, out of the reach of schemas, JSON and
+ * `inspect` of fields: a driver's text must not reach a client.
  */
 const because = <A extends object>(error: A, cause: unknown): A => {
-  if (cause === undefined) {
-    return error
-  }
-  const key = {}
-  causes.set(key, cause)
-  return Object.defineProperty(error, place, { value: key })
+  origins.set(keyOf(error)!, { cause })
+  return error
 }
+
+const keyOf = (error: unknown): object | undefined => ((error ?? {}) as { readonly [originKey]?: object })[originKey] // put there by `mark`
 
 /**
  * What led to a session's error (a `SessionStoreError`, a parse error, what an
@@ -36,9 +41,18 @@ const because = <A extends object>(error: A, cause: unknown): A => {
  * @category accessors
  */
 export const causeOf = (error: SessionError): unknown => {
-  const { [place]: key } = error as { readonly [place]?: object } // put there by `because`
-  return key && causes.get(key)
+  const key = keyOf(error)
+  return key && origins.get(key)?.cause
 }
+
+/**
+ * Whether this app has made the error: one of its sessions, or a handler. An
+ * error that a client of another service has decoded looks the same and is
+ * none of ours.
+ *
+ * @internal
+ */
+export const isOwn = (u: unknown): u is SessionError => isInstance(u) && keyOf(u) !== undefined
 
 /**
  * The store could not be asked, 503. The session itself is as it was, and the
@@ -58,6 +72,16 @@ export class SessionUnavailable extends Schema.TaggedError<SessionUnavailable>("
   },
   HttpApiSchema.annotations({ status: 503, description: "The session store cannot be reached" })
 ) {
+  constructor(
+    props: {
+      readonly reason: "Unavailable" | "Timeout" | "Throttled" | "Rejected"
+      readonly applied: "no" | "unknown"
+    },
+    options?: Schema.MakeOptions
+  ) {
+    super(props, options)
+    mark(this, options)
+  }
   override get message(): string {
     return this.applied === "no"
       ? `The session store cannot be used now (${this.reason}); nothing was changed`
@@ -85,6 +109,10 @@ export class SessionConflict extends Schema.TaggedError<SessionConflict>("effect
   { reason: Schema.Literal("Conflict", "Gone") },
   HttpApiSchema.annotations({ status: 409, description: "The session was changed or ended by another request" })
 ) {
+  constructor(props: { readonly reason: "Conflict" | "Gone" }, options?: Schema.MakeOptions) {
+    super(props, options)
+    mark(this, options)
+  }
   override get message(): string {
     return this.reason === "Conflict"
       ? "The session was changed by another request; nothing of this one is stored"
@@ -109,6 +137,13 @@ export class SessionTooLarge extends Schema.TaggedError<SessionTooLarge>("effect
   { reason: Schema.Literal("TooLarge"), limit: Schema.Number, actual: Schema.Number },
   HttpApiSchema.annotations({ status: 413, description: "The session is too large" })
 ) {
+  constructor(
+    props: { readonly reason: "TooLarge"; readonly limit: number; readonly actual: number },
+    options?: Schema.MakeOptions
+  ) {
+    super(props, options)
+    mark(this, options)
+  }
   override get message(): string {
     return `The session would take ${this.actual} bytes, the limit is ${this.limit}`
   }
@@ -125,7 +160,8 @@ export class SessionTooLarge extends Schema.TaggedError<SessionTooLarge>("effect
  * - `Unsupported`: it was written by a newer version of this library.
  * - `Encode`: the value does not fit its schema, or the codec.
  * - `Updater`: an updater threw when it was run again on a fresh value.
- * - `HeadersSent`: the response is on its way, so no cookie can be set any more.
+ * - `HeadersSent`: the response is on its way, so no cookie can be set any more,
+ *   and no `Vary` for a session that was not used before.
  *
  * @since 0.1.0
  * @category errors
@@ -135,6 +171,13 @@ export class SessionFailure extends Schema.TaggedError<SessionFailure>("effect-s
   { reason: Schema.Literal("Corrupt", "Unsupported", "Encode", "Updater", "HeadersSent") },
   HttpApiSchema.annotations({ status: 500, description: "The session cannot be used" })
 ) {
+  constructor(
+    props: { readonly reason: "Corrupt" | "Unsupported" | "Encode" | "Updater" | "HeadersSent" },
+    options?: Schema.MakeOptions
+  ) {
+    super(props, options)
+    mark(this, options)
+  }
   override get message(): string {
     switch (this.reason) {
       case "Corrupt":
@@ -146,7 +189,7 @@ export class SessionFailure extends Schema.TaggedError<SessionFailure>("effect-s
       case "Updater":
         return "An updater threw when it was run again on a fresh value"
       case "HeadersSent":
-        return "The response is on its way: a session can no longer be created or given a new id"
+        return "The response is on its way: a session can no longer be created, given a new id, or used for the first time"
     }
   }
   /** @since 0.1.0 */
@@ -180,48 +223,48 @@ export const SessionError: Schema.Union<[
 
 const encode = Schema.encodeSync(SessionError)
 
+const statuses: Readonly<Record<SessionError["reason"], number>> = {
+  Unavailable: 503,
+  Timeout: 503,
+  Throttled: 503,
+  Rejected: 503,
+  Conflict: 409,
+  Gone: 409,
+  TooLarge: 413,
+  Corrupt: 500,
+  Unsupported: 500,
+  Encode: 500,
+  Updater: 500,
+  HeadersSent: 500
+}
+
 /**
  * The HTTP status of an error.
  *
  * @since 0.1.0
  * @category accessors
  */
-export const statusOf = (error: SessionError): number =>
-  HttpApiSchema.getStatusErrorAST((error.constructor as typeof SessionConflict).ast)
+export const statusOf = (error: SessionError): number => statuses[error.reason]
 
 /**
- * The response an error turns into, the same in every entry style: its status
- * and exactly the encoded error as JSON.
- *
- * @since 0.1.0
- * @category conversions
- */
-export const toResponse = (error: SessionError): HttpServerResponse.HttpServerResponse =>
-  HttpServerResponse.unsafeJson(encode(error), {
-    status: statusOf(error),
-    ...(statusOf(error) === 503 ? { headers: { "retry-after": retryAfter } } : {})
-  })
-
-/**
- * The `Retry-After` of every 503, in seconds.
+ * Seconds that every 503 asks a client to wait, as the header `Retry-After`.
  *
  * @internal
  */
 export const retryAfter = "5"
 
-const decode = Schema.decodeUnknownOption(Schema.parseJson(SessionError))
-const statuses = new Set([503, 409, 413, 500])
-const maxErrorBytes = 200
-
 /**
- * Whether a response is what a session's error turned into, by `toResponse` or
- * by an HttpApi that encodes its errors itself.
+ * The response an error turns into, the same in every entry style: its status
+ * and exactly the encoded error as JSON, with `Retry-After` for a 503.
  *
- * @internal
+ * @since 0.1.0
+ * @category conversions
  */
-export const isErrorResponse = ({ body, status }: HttpServerResponse.HttpServerResponse): boolean =>
-  statuses.has(status) && body._tag === "Uint8Array" && body.contentLength <= maxErrorBytes &&
-  decode(new TextDecoder().decode(body.body))._tag === "Some"
+export const toResponse = (error: SessionError): HttpServerResponse.HttpServerResponse => {
+  const status = statusOf(error)
+  const response = HttpServerResponse.unsafeJson(encode(error), { status })
+  return status === 503 ? HttpServerResponse.setHeader(response, "retry-after", retryAfter) : response
+}
 
 /**
  * Whether a value is one of the four errors.
@@ -230,6 +273,15 @@ export const isErrorResponse = ({ body, status }: HttpServerResponse.HttpServerR
  * @category guards
  */
 export const isSessionError: (u: unknown) => u is SessionError = Schema.is(SessionError)
+
+/**
+ * Whether a value is an instance of the four classes.
+ *
+ * @internal
+ */
+export const isInstance = (u: unknown): u is SessionError =>
+  u instanceof SessionUnavailable || u instanceof SessionConflict || u instanceof SessionTooLarge ||
+  u instanceof SessionFailure
 
 /**
  * What a failed store operation means for the session.
@@ -265,3 +317,7 @@ export const failure = (reason: SessionFailure["reason"], cause?: unknown): Sess
 
 /** @internal */
 export const conflict = (reason: SessionConflict["reason"]): SessionConflict => new SessionConflict({ reason })
+
+/** @internal */
+export const tooLarge = (limit: number, actual: number): SessionTooLarge =>
+  new SessionTooLarge({ reason: "TooLarge", limit, actual })

@@ -16,8 +16,10 @@ import * as Schema from "effect/Schema"
 import { security } from "./http/security.js"
 import type * as Http from "./http/SessionHttp.js"
 import type * as Codec from "./schema/PayloadCodec.js"
-import type * as Format from "./schema/SessionFormat.js"
 import type * as Server from "./Session.js"
+
+/** @since 0.1.0 */
+export * as SessionCookie from "./SessionCookie.js"
 
 /** @since 0.1.0 */
 export { SessionConfigError } from "./SessionConfigError.js"
@@ -68,7 +70,7 @@ export const Session = BrowserSession as unknown as typeof Server.Session
 /** @since 0.1.0 */
 export const SessionHttp = {
   middleware: () => () => Effect.die(serverOnly("SessionHttp.middleware")),
-  layerRouter: () => ({ layer: layer("SessionHttp.layerRouter")() }),
+  routerMiddleware: () => ({ layer: layer("SessionHttp.routerMiddleware")() }),
   layerApi: layer("SessionHttp.layerApi"),
   security
 } as unknown as typeof Http
@@ -77,6 +79,3 @@ const codec = () => ({ encode: throws("PayloadCodec"), decode: throws("PayloadCo
 
 /** @since 0.1.0 */
 export const PayloadCodec = { msgpack: codec, json: codec } as unknown as typeof Codec
-
-/** @since 0.1.0 */
-export const SessionFormat = { native: throws("SessionFormat.native") } as unknown as typeof Format

@@ -3,7 +3,10 @@
  *
  * @since 0.1.0
  */
-export { PayloadCodec, Session, SessionFormat, SessionHttp } from "./server.js"
+export { PayloadCodec, Session, SessionHttp } from "./server.js"
+
+/** @since 0.1.0 */
+export * as SessionCookie from "./SessionCookie.js"
 
 /** @since 0.1.0 */
 export {

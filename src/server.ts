@@ -11,6 +11,3 @@ export * as SessionHttp from "./http/SessionHttp.js"
 
 /** @since 0.1.0 */
 export * as PayloadCodec from "./schema/PayloadCodec.js"
-
-/** @since 0.1.0 */
-export * as SessionFormat from "./schema/SessionFormat.js"

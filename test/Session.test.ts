@@ -281,7 +281,7 @@ describe("options", () => {
       const opened = (yield* build([["IDLE", "1 minute"], ["PERSISTENT", "true"]])).open()
       yield* increment(opened.handle)
       yield* opened.handle.save
-      expect(opened.cookie).toMatchObject({ _tag: "Set", expiresAt: Option.some(60_000) })
+      expect(yield* opened.cookie).toMatchObject({ _tag: "Set", expiresAt: Option.some(60_000) })
       expect(yield* Effect.flip(build([["IDLE", "0 millis"], ["PERSISTENT", "true"]]))).toMatchObject({
         option: "idleTimeout"
       })

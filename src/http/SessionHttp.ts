@@ -4,7 +4,7 @@
  * | style | how |
  * |---|---|
  * | `HttpServer.serve`, `HttpRouter.use`, `app.pipe`, web handlers | `SessionHttp.middleware(AppSession)` |
- * | `HttpLayerRouter` | `SessionHttp.layerRouter(AppSession).layer` |
+ * | `HttpLayerRouter` | `SessionHttp.routerMiddleware(AppSession).layer` |
  * | `HttpApi` | `SessionHttp.layerApi(Sessions, AppSession)` |
  *
  * Whichever it is: a path that does not use the session costs nothing and gets
@@ -26,9 +26,11 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { inContext, onContinuationEnd, withCurrentFiber } from "../internal/fiber.js"
+import { setRefs, withCurrentFiber } from "../internal/fiber.js"
 import { Session } from "../Session.js"
-import { attach, ended } from "./attach.js"
+import { attach } from "./attach.js"
+import { interceptErrorHandling, observeHandler, type Response, runWith } from "./platform.js"
+import { endWithFailure, endWithResponse, noteDeath } from "./respond.js"
 
 /**
  * A session's tag, as far as the edge needs it.
@@ -41,14 +43,14 @@ export interface SessionTag<Self, A, H> extends Context.Tag<Self, H> {
 }
 
 /**
- * `agnostic: false` leaves out the tag `Session`, for the second session of an
+ * `provideSession: false` leaves out the tag `Session`, for the second session of an
  * app: only one of them can be `Session`.
  *
  * @since 0.1.0
  * @category models
  */
 export interface Options {
-  readonly agnostic?: boolean
+  readonly provideSession?: boolean
 }
 
 /**
@@ -87,15 +89,15 @@ export const middleware: {
   <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>): <E, R>(
     app: HttpApp.Default<E, R>
   ) => HttpApp.Default<E, Exclude<R, Self | Session> | Session.Manager<Self>>
-  <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>, options: { readonly agnostic: false }): <E, R>(
+  <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>, options: { readonly provideSession: false }): <E, R>(
     app: HttpApp.Default<E, R>
   ) => HttpApp.Default<E, Exclude<R, Self> | Session.Manager<Self>>
 } =
   <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>, options?: Options) =>
-  <E, R>(app: HttpApp.Default<E, R>) => run(tag, undefined, options?.agnostic ?? true, app)
+  <E, R>(app: HttpApp.Default<E, R>) => run(tag, undefined, options?.provideSession ?? true, app)
 
 /**
- * What `layerRouter` makes.
+ * What `routerMiddleware` makes.
  *
  * @since 0.1.0
  * @category models
@@ -115,15 +117,15 @@ export type RouterMiddleware<Self, Provides> = HttpLayerRouter.Middleware<{
  * @since 0.1.0
  * @category middleware
  */
-export const layerRouter: {
+export const routerMiddleware: {
   <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>): RouterMiddleware<Self, Self | Session>
   <Self, A, H extends Session.Any>(
     tag: SessionTag<Self, A, H>,
-    options: { readonly agnostic: false }
+    options: { readonly provideSession: false }
   ): RouterMiddleware<Self, Self>
 } = <Self, A, H extends Session.Any>(tag: SessionTag<Self, A, H>, options?: Options) =>
   HttpLayerRouter.middleware<{ provides: Self | Session }>()(
-    Effect.map(tag.Manager, (manager) => (app) => run(tag, manager, options?.agnostic ?? true, app))
+    Effect.map(tag.Manager, (manager) => (app) => run(tag, manager, options?.provideSession ?? true, app))
   ) as RouterMiddleware<Self, Self> & RouterMiddleware<Self, Self | Session> // which of the two, the overloads say
 
 /**
@@ -167,13 +169,16 @@ export const layerApi = <M, S, Self, A, H extends Session.Any>(
     Effect.map(tag.Manager, (manager) => {
       const open = withCurrentFiber((fiber) => {
         const request = Context.unsafeGet(fiber.currentContext, HttpServerRequest.HttpServerRequest)
-        const attached = attach(fiber, request, manager, false)
-        onContinuationEnd(fiber, (cause, value) => {
-          // a service that the app has mapped ends here before the handler has begun
-          if (cause !== undefined || HttpServerResponse.isServerResponse(value)) {
-            ended(attached, cause)
-          }
-        })
+        const { attached, isFirst, settings } = attach(fiber, request, manager, false)
+        setRefs(fiber, settings)
+        observeHandler(
+          fiber,
+          (value) =>
+            isFirst && HttpServerResponse.isServerResponse(value)
+              ? endWithResponse(fiber, attached, value)
+              : Effect.succeed(value),
+          (cause) => isFirst ? endWithFailure(fiber, attached, cause) : Effect.sync(() => noteDeath(attached, cause))
+        )
         return Effect.succeed(attached.opened.handle)
       })
       const service = "security" in middleware
@@ -186,11 +191,11 @@ export const layerApi = <M, S, Self, A, H extends Session.Any>(
 /** @since 0.1.0 */
 export { security } from "./security.js"
 
-/** Runs an app with its session; the manager is the context's, unless a Layer has found it already. */
+/** Runs an app with its session. The manager is the context's, unless a Layer has found it already. */
 const run = <Self, A, H extends Session.Any, E, R>(
   tag: SessionTag<Self, A, H>,
   known: Session.ManagerOf<Self, A, H> | undefined,
-  agnostic: boolean,
+  provideSession: boolean,
   app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
 ): Effect.Effect<
   HttpServerResponse.HttpServerResponse,
@@ -200,11 +205,21 @@ const run = <Self, A, H extends Session.Any, E, R>(
   withCurrentFiber((fiber) => {
     const context = fiber.currentContext
     const manager = known ?? Context.unsafeGet(context, tag.Manager)
-    const attached = attach(fiber, Context.unsafeGet(context, HttpServerRequest.HttpServerRequest), manager, agnostic)
+    const request = Context.unsafeGet(context, HttpServerRequest.HttpServerRequest)
+    const { attached, isFirst, settings } = attach(fiber, request, manager, provideSession)
     const services = new Map(context.unsafeMap)
     services.set(tag.key, attached.opened.handle)
-    if (agnostic) {
+    if (provideSession) {
       services.set(Session.key, attached.opened.handle)
     }
-    return inContext(fiber, Context.unsafeMake(services), app, (cause) => ended(attached, cause))
+    const seen = interceptErrorHandling(app as Effect.Effect<Response, E>, (cause) => noteDeath(attached, cause)) // `services` has what R asks for
+    // a middleware inside of another one leaves the commit to the outer
+    return runWith(
+      fiber,
+      Context.unsafeMake(services),
+      settings,
+      seen,
+      (response) => isFirst ? endWithResponse(fiber, attached, response) : Effect.succeed(response),
+      (cause) => isFirst ? endWithFailure(fiber, attached, cause) : Effect.sync(() => noteDeath(attached, cause))
+    )
   })

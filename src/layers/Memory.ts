@@ -18,6 +18,7 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { randomToken } from "../internal/crypto.js"
+import { type ImmediateStore, storeOf } from "../internal/storeCalls.js"
 import { sweepForever } from "../internal/sweep.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import type { Entry } from "../SessionStore.js"
@@ -117,62 +118,58 @@ export const make = Effect.fnUntraced(function*(
     drop(soonest.expiresAt <= now ? soonest : ring.newer)
   }
 
-  const store = SessionStore.of({
-    load: (key) =>
-      atNow((now) => {
-        const entry = find(key, now)
-        if (entry === undefined) return Option.none()
-        used(entry)
-        return Option.some({ data: unpack(entry.data), version: entry.version, expiresAt: entry.expiresAt })
-      }),
+  const operations: ImmediateStore = {
+    load: (key, now) => {
+      const entry = find(key, now)
+      if (entry === undefined) return Option.none()
+      used(entry)
+      return Option.some({ data: unpack(entry.data), version: entry.version, expiresAt: entry.expiresAt })
+    },
 
-    insert: (key, data, expiresAt) =>
-      atNow((now) => {
-        if (find(key, now) !== undefined) return Option.none()
-        makeRoom(now)
-        const entry: Slot = {
-          key,
-          data: pack(data),
-          version: nextVersion(),
-          expiresAt,
-          older: ring,
-          newer: ring,
-          place: heap.length
-        }
-        records.set(key, entry)
-        link(ring, entry)
-        heapSettle(heap, entry)
-        return Option.some(entry.version)
-      }),
+    insert: (key, data, expiresAt, now) => {
+      if (find(key, now) !== undefined) return Option.none()
+      makeRoom(now)
+      const entry: Slot = {
+        key,
+        data: pack(data),
+        version: nextVersion(),
+        expiresAt,
+        older: ring,
+        newer: ring,
+        place: heap.length
+      }
+      records.set(key, entry)
+      link(ring, entry)
+      heapSettle(heap, entry)
+      return Option.some(entry.version)
+    },
 
-    replace: (key, expected, data, expiresAt) =>
-      atNow((now) => {
-        const entry = findVersion(key, expected, now)
-        if (entry === undefined) return Option.none()
-        entry.data = pack(data)
-        entry.version = nextVersion()
-        setDeadline(entry, expiresAt)
-        used(entry)
-        return Option.some(entry.version)
-      }),
+    replace: (key, expected, data, expiresAt, now) => {
+      const entry = findVersion(key, expected, now)
+      if (entry === undefined) return Option.none()
+      entry.data = pack(data)
+      entry.version = nextVersion()
+      setDeadline(entry, expiresAt)
+      used(entry)
+      return Option.some(entry.version)
+    },
 
-    touch: (key, current, expiresAt) =>
-      atNow((now) => {
-        const entry = findVersion(key, current.version, now)
-        if (entry === undefined) return false
-        setDeadline(entry, expiresAt)
-        used(entry)
-        return true
-      }),
+    touch: (key, current, expiresAt, now) => {
+      const entry = findVersion(key, current.version, now)
+      if (entry === undefined) return false
+      setDeadline(entry, expiresAt)
+      used(entry)
+      return true
+    },
 
-    remove: (key, expected) =>
-      atNow((now) => {
-        const entry = expected === undefined ? find(key, now) : findVersion(key, expected, now)
-        if (entry === undefined) return false
-        drop(entry)
-        return true
-      })
-  })
+    remove: (key, expected, now) => {
+      const entry = expected === undefined ? find(key, now) : findVersion(key, expected, now)
+      if (entry === undefined) return false
+      drop(entry)
+      return true
+    }
+  }
+  const store = storeOf(operations)
 
   const sweepSome = atNow((now) => {
     let swept = 0

@@ -141,7 +141,7 @@ describe("the end of a request", () => {
       const opened = world.app.open(cookie)
       yield* increment(opened.handle)
       yield* opened.handle.regenerate
-      opened.discard()
+      Effect.runSync(opened.discard)
       yield* opened.finish
       expect(cookieOf(opened)).toBe("keep")
       expect((yield* stored(world, cookie)).count).toBe(0)
@@ -155,7 +155,7 @@ describe("the end of a request", () => {
       yield* opened.handle.regenerate
       yield* opened.handle.save
       yield* increment(opened.handle)
-      opened.discard()
+      Effect.runSync(opened.discard)
       expect((yield* stored(world, cookieOf(opened))).count).toBe(1)
     }))
 })

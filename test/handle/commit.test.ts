@@ -31,7 +31,7 @@ describe("the log", () => {
     Effect.gen(function*() {
       const opened = world.app.open(yield* issued(world))
       yield* opened.finish
-      expect(opened.isUsed()).toBe(false)
+      expect(Effect.runSync(opened.isUsed)).toBe(false)
       expect(world.faults.calls).toEqual([])
     }))
 
@@ -55,7 +55,7 @@ describe("the log", () => {
       Effect.gen(function*() {
         const opened = world.app.open(yield* issued(world))
         yield* use(opened.handle)
-        expect(opened.isUsed()).toBe(true)
+        expect(Effect.runSync(opened.isUsed)).toBe(true)
         expect(world.faults.calls).toEqual(["load"])
       }))
   }

@@ -23,7 +23,7 @@ describe("destroy", () => {
       const opened = world.app.open(yield* issued(world))
       yield* opened.handle.destroy
       expect(yield* world.records).toBe(0)
-      opened.discard()
+      Effect.runSync(opened.discard)
       expect(cookieOf(opened)).toBe("clear")
       expect(world.faults.calls).toEqual(["load", "remove"])
     }))

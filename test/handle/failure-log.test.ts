@@ -2,7 +2,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
@@ -10,10 +9,10 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Memory from "../../src/layers/Memory.js"
 import * as PayloadCodec from "../../src/schema/PayloadCodec.js"
-import * as SessionFormat from "../../src/schema/SessionFormat.js"
 import { Session } from "../../src/Session.js"
 import type { SessionError } from "../../src/SessionError.js"
 import { SessionStore } from "../../src/SessionStore.js"
+import { native } from "../harness/native.js"
 import { outcome } from "./world.js"
 
 const Fragile = Schema.transform(Schema.String, Schema.Unknown, {
@@ -102,7 +101,7 @@ describe("a value that does not encode is logged once, by tag, field and kind:",
 
 describe("a record that does not decode is logged by tag and path, without its values:", () => {
   const codec = PayloadCodec.msgpack()
-  const bytes = (value: unknown) => Either.getOrThrow(codec.encode(value))
+  const bytes = (value: unknown) => codec.encode(value)
   const cases: ReadonlyArray<readonly [payload: Uint8Array, why: string]> = [
     [bytes({ count: "secret" }), " (at count): app/App: \"count\" holds a string, expected number"],
     [bytes({ cart: [{ price: 1 }, {}] }), " (at cart.1.price): app/App: \"cart.1.price\" is missing"],
@@ -116,11 +115,11 @@ describe("a record that does not decode is logged by tag and path, without its v
         Effect.gen(function*() {
           const { manager, store } = yield* setUp({ onCorrupt })
           const cookie = Redacted.value(yield* manager.issue({}))
-          const format = SessionFormat.native("app/App", codec)
-          const { key, ref } = Option.getOrThrow(format.parse(cookie))
+          const format = native("app/App")
+          const { key, ref } = format.idOf(cookie)
           const { data, expiresAt, version } = Option.getOrThrow(yield* store.load(key))
-          const record = Either.getOrThrow(format.decode(data))
-          const next = Either.getOrThrow(format.encode({ ...record, payload }, Option.some(data)))
+          const record = format.decode(data)
+          const next = format.encode({ ...record, payload })
           const late = manager.open(cookie)
           yield* late.handle.set("count", 1)
           yield* store.replace(key, version, next, expiresAt)

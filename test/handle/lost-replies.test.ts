@@ -222,13 +222,31 @@ describe("an outcome that could not be learned", () => {
       expect((yield* stored(world, cookie)).count).toBe(1)
     }))
 
-  rule("reload does not mend it", (world) =>
+  rule("reload that finds the record ends an unknown outcome", (world) =>
     Effect.gen(function*() {
-      const { opened: { finish, handle } } = yield* spent(world)
+      const { cookie, opened: { finish, handle } } = yield* spent(world)
       yield* handle.reload
       expect(yield* handle.get("count")).toBe(1)
-      expect(yield* outcome(increment(handle))).toBe("unknown")
-      expect(yield* outcome(finish)).toBe("done") // nothing is recorded
+      yield* increment(handle)
+      yield* handle.save
+      yield* handle.set("note", "works again")
+      expect(yield* handle.transact((value) => [value.count, { ...value, count: value.count + 1 }])).toBe(2)
+      yield* handle.regenerate
+      yield* finish
+      expect(yield* outcome(finish)).toBe("done")
+      expect(yield* world.other.open(cookie).handle.isNew).toBe(true) // regenerated
+    }))
+
+  rule("reload that fails or finds no record does not end an unknown outcome", (world) =>
+    Effect.gen(function*() {
+      const failing = yield* spent(world)
+      world.faults.script("load", Faults.refuse())
+      expect(yield* outcome(failing.opened.handle.reload)).toBe("Unavailable")
+      expect(yield* outcome(increment(failing.opened.handle))).toBe("unknown")
+      const gone = yield* spent(world)
+      yield* elsewhere(world, gone.cookie, (handle) => handle.destroy)
+      yield* gone.opened.handle.reload
+      expect(yield* outcome(increment(gone.opened.handle))).toBe("unknown")
     }))
 
   rule("destroy is allowed, and what follows is a new session", (world) =>

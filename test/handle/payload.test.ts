@@ -1,18 +1,17 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Memory from "../../src/layers/Memory.js"
+import * as PayloadCodec from "../../src/schema/PayloadCodec.js"
 import { Session } from "../../src/Session.js"
 import { causeOf } from "../../src/SessionError.js"
 import {
   cookieOf,
   forged,
-  format,
   increment,
   issued,
   keyOf,
@@ -25,12 +24,13 @@ import {
   type World
 } from "./world.js"
 
-const bytes = (value: unknown) => Either.getOrThrow(format.codec.encode(value))
+const codec = PayloadCodec.msgpack()
+const bytes = (value: unknown) => codec.encode(value)
 
 const payloadOf = (world: World, cookie: string) =>
   Effect.map(
     recordOf(world, cookie),
-    (found) => Either.getOrThrow(format.codec.decode(Option.getOrThrow(found).record.payload))
+    (found) => codec.decode(Option.getOrThrow(found).record.payload)
   )
 
 describe("unknown top-level keys", () => {
@@ -275,7 +275,7 @@ describe("schemas", () => {
       expect(yield* opened.handle.value).toEqual({ _tag: "Guest" })
       yield* opened.handle.update(() => ({ _tag: "User", id: "ada", seen: 0 }))
       yield* opened.finish
-      const cookie = Redacted.value((opened.cookie as Extract<typeof opened.cookie, { _tag: "Set" }>).value)
+      const cookie = cookieOf(opened)
       const see = Effect.suspend(() => {
         const { finish, handle } = manager.open(cookie)
         return Effect.zipRight(

@@ -54,7 +54,7 @@ rule("twice before a commit is once", (world) =>
   Effect.gen(function*() {
     const cookie = yield* issued(world)
     const opened = yield* request(world.app, cookie, (handle) => Effect.zipRight(handle.regenerate, handle.regenerate))
-    expect(Option.getOrThrow(yield* recordOf(world, cookieOf(opened))).record.ended).toHaveLength(1)
+    expect(Option.getOrThrow(yield* recordOf(world, cookieOf(opened))).record.retired).toHaveLength(1)
   }))
 
 rule("on a new session there is nothing to do", (world) =>
@@ -64,7 +64,7 @@ rule("on a new session there is nothing to do", (world) =>
     expect(world.faults.calls).toEqual([])
     const written = yield* request(world.app, undefined, (handle) =>
       Effect.zipRight(handle.regenerate, increment(handle)))
-    expect(Option.getOrThrow(yield* recordOf(world, cookieOf(written))).record.ended).toEqual([])
+    expect(Option.getOrThrow(yield* recordOf(world, cookieOf(written))).record.retired).toEqual([])
   }))
 
 rule("after save, a session made by this request is no longer new", (world) =>
@@ -164,7 +164,7 @@ rule("an ended id is forgotten by the writes after its 30 seconds", (world) =>
     const next = yield* elsewhere(world, cookie, (handle) => handle.regenerate)
     yield* TestClock.adjust("30 seconds")
     yield* elsewhere(world, next, increment)
-    expect(Option.getOrThrow(yield* recordOf(world, next)).record.ended).toEqual([])
+    expect(Option.getOrThrow(yield* recordOf(world, next)).record.retired).toEqual([])
   }))
 
 rule(

@@ -66,7 +66,7 @@ describe("save", () => {
         yield* increment(handle)
         world.faults.script(kind, Faults.after(Effect.orDie(increment(handle))))
         yield* handle.save
-        opened.discard()
+        Effect.runSync(opened.discard)
         expect(yield* handle.get("count")).toBe(1)
         expect((yield* stored(world, kind === "replace" ? issuedCookie : cookieOf(opened))).count).toBe(1)
       }))
@@ -124,7 +124,7 @@ describe("save", () => {
       const opened = world.app.open()
       yield* increment(opened.handle)
       yield* opened.handle.save
-      opened.discard()
+      Effect.runSync(opened.discard)
       expect((yield* stored(world, cookieOf(opened))).count).toBe(1)
     }))
 

@@ -7,8 +7,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import * as Payload from "../../src/handle/Payload.js"
 import * as Memory from "../../src/layers/Memory.js"
+import * as Payload from "../../src/schema/Payload.js"
 import { Session } from "../../src/Session.js"
 import type { SessionError } from "../../src/SessionError.js"
 import { SessionStore } from "../../src/SessionStore.js"
@@ -21,10 +21,14 @@ const payloadOf = <A, I>(schema: Schema.Schema<A, I>) =>
 const agree = <A, I>(schema: Schema.Schema<A, I>, data: ReadonlyArray<unknown>, values: ReadonlyArray<A>) => {
   const payload = payloadOf(schema)
   for (const each of data) {
-    expect(Either.getRight(payload.decode(each))).toEqual(Either.getRight(Schema.decodeUnknownEither(schema)(each)))
+    expect(Option.liftThrowable(() => payload.decode(each).value)()).toEqual(
+      Either.getRight(Schema.decodeUnknownEither(schema)(each))
+    )
   }
   for (const each of values) {
-    expect(Either.getRight(payload.encode(each, undefined))).toEqual(Either.getRight(Schema.encodeEither(schema)(each)))
+    expect(Option.liftThrowable(() => payload.encode(each, undefined))()).toEqual(
+      Either.getRight(Schema.encodeEither(schema)(each))
+    )
   }
 }
 

@@ -4,7 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import { sharedLoads } from "../../src/handle/SharedLoads.js"
+import { withCurrentFiber } from "../../src/internal/fiber.js"
+import { FirstLoad } from "../../src/internal/session/FirstLoad.js"
+import { SharedLoads } from "../../src/internal/session/SharedLoads.js"
+import { matchCause } from "../../src/internal/steps.js"
 import { SessionStore, SessionStoreError, type Stored, Version } from "../../src/SessionStore.js"
 
 /** More than may go their own way. */
@@ -13,10 +16,36 @@ const alone = 64
 
 const unused = () => Effect.dieMessage("only loads are asked for")
 
+/** The store, but for its loads, which go as the first loads of requests do. */
+const sharing = (store: SessionStore["Type"]): SessionStore["Type"] => {
+  const shared = new SharedLoads()
+  return {
+    ...store,
+    load: (key) =>
+      withCurrentFiber((fiber) => {
+        const load = new FirstLoad(fiber)
+        if (!shared.begin(key, load)) {
+          return shared.share(key, store.load(key))
+        }
+        const end = () => {
+          load.end()
+          shared.end(key, load)
+        }
+        return matchCause(store.load(key), (cause) => {
+          end()
+          return Effect.failCause(cause)
+        }, (found) => {
+          end()
+          return Effect.succeed(found)
+        })
+      })
+  }
+}
+
 /** A store whose loads wait to be answered; each finds the number of loads before it. */
 const make = () => {
   const loads: Array<Deferred.Deferred<void, SessionStoreError>> = []
-  const store = sharedLoads(SessionStore.of({
+  const store = sharing(SessionStore.of({
     load: () =>
       Effect.gen(function*() {
         const answer = yield* Deferred.make<void, SessionStoreError>()

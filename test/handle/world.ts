@@ -5,7 +5,6 @@
 import { it } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
@@ -15,12 +14,11 @@ import type * as Scope from "effect/Scope"
 import type * as TestServices from "effect/TestServices"
 import { randomBytes } from "node:crypto"
 import * as Memory from "../../src/layers/Memory.js"
-import * as PayloadCodec from "../../src/schema/PayloadCodec.js"
-import * as SessionFormat from "../../src/schema/SessionFormat.js"
 import { Session } from "../../src/Session.js"
 import type { SessionError } from "../../src/SessionError.js"
 import { SessionStore } from "../../src/SessionStore.js"
 import * as Faults from "../faults.js"
+import { native } from "../harness/native.js"
 
 export class App extends Session.Tag<App>()("app/App", {
   user: Schema.optional(Schema.String),
@@ -116,8 +114,8 @@ export const stored = (world: World, cookie: string): Effect.Effect<Value, Sessi
   Effect.suspend(() => world.other.open(cookie).handle.value)
 
 /** "keep", "clear", or the cookie's value. */
-export const cookieOf = (opened: Opened): string => {
-  const change = opened.cookie
+export const cookieOf = (opened: Session.Opened<unknown>): string => {
+  const change = Effect.runSync(opened.cookie)
   return change._tag === "Set" ? Redacted.value(change.value) : change._tag.toLowerCase()
 }
 
@@ -132,12 +130,10 @@ export const outcome = (effect: Effect.Effect<unknown, SessionError>): Effect.Ef
 // cookies of every kind
 // ---------------------------------------------------------------------------
 
-export const format = SessionFormat.native("app/App", PayloadCodec.msgpack())
+export const format = native("app/App")
 
-const idOf = (cookie: string) => Option.getOrThrow(format.parse(cookie))
-
-export const keyOf = (cookie: string): string => idOf(cookie).key
-export const refOf = (cookie: string): string => idOf(cookie).ref
+export const keyOf = (cookie: string): string => format.idOf(cookie).key
+export const refOf = (cookie: string): string => format.idOf(cookie).ref
 
 /** The same selector, another verifier. */
 export const forged = (cookie: string): string =>
@@ -151,14 +147,14 @@ export const recordOf = (world: World, cookie: string) =>
     Effect.orDie(world.store.load(keyOf(cookie))),
     Option.map((found) => ({
       ...found,
-      record: Either.getOrThrow(format.decode(found.data))
+      record: format.decode(found.data)
     }))
   )
 
 /** Another payload under a cookie, whatever it is worth. */
 export const plant = (world: World, cookie: string, payload: Uint8Array): Effect.Effect<void> =>
   Effect.gen(function*() {
-    const { data, expiresAt, record, version } = Option.getOrThrow(yield* recordOf(world, cookie))
-    const bytes = Either.getOrThrow(format.encode({ ...record, payload }, Option.some(data)))
+    const { expiresAt, record, version } = Option.getOrThrow(yield* recordOf(world, cookie))
+    const bytes = format.encode({ ...record, payload })
     yield* world.store.replace(keyOf(cookie), version, bytes, expiresAt)
   }).pipe(Effect.orDie)

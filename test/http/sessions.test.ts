@@ -71,7 +71,7 @@ describe("two sessions of one app", () => {
     const probe = new Probe()
     const sessions = sessionsOf(probe.layer)
     const middleware = <E, R>(app: HttpApp.Default<E, R>) =>
-      app.pipe(SessionHttp.middleware(AdminSession, { agnostic: false }), SessionHttp.middleware(AppSession))
+      app.pipe(SessionHttp.middleware(AdminSession, { provideSession: false }), SessionHttp.middleware(AppSession))
     const written = await webOf(middleware(both), sessions)(request())
     expect(written.status).toBe(200)
     expect(cookiesOf(written).map((cookie) => cookie.split("=")[0]).sort()).toEqual(["__Host-admin", "__Host-id"])
@@ -100,7 +100,7 @@ describe("two sessions of one app", () => {
       Effect.if(Effect.map(HttpServerRequest.HttpServerRequest, ({ url }) => url === "/read"), {
         onTrue: () => readBoth,
         onFalse: () => both
-      }).pipe(SessionHttp.middleware(AdminSession, { agnostic: false }), SessionHttp.middleware(AppSession))
+      }).pipe(SessionHttp.middleware(AdminSession, { provideSession: false }), SessionHttp.middleware(AppSession))
     )
     const values = Object.fromEntries(cookiesOf(await send(request())).map((cookie) => cookie.split("=")))
     const swapped = `__Host-id=${values["__Host-admin"]}; __Host-admin=${values["__Host-id"]}`
@@ -112,7 +112,7 @@ describe("two sessions of one app", () => {
     const app = both.pipe(SessionHttp.middleware(AdminSession), SessionHttp.middleware(AppSession))
     const response = await webOf(app, Layer.provideMerge(sessionsOf(), layer))(request())
     expect([response.status, await response.text()]).toEqual([500, ""])
-    expect(logs.join()).toContain("{ agnostic: false }")
+    expect(logs.join()).toContain("{ provideSession: false }")
     expect(response.headers.getSetCookie()).toEqual([])
   })
 
@@ -120,7 +120,7 @@ describe("two sessions of one app", () => {
     const app = both.pipe(
       SessionHttp.middleware(AdminSession),
       SessionHttp.middleware(AppSession),
-      SessionHttp.middleware(AppSession, { agnostic: false })
+      SessionHttp.middleware(AppSession, { provideSession: false })
     )
     expect((await webOf(app)(request())).status).toBe(500)
   })
@@ -128,7 +128,7 @@ describe("two sessions of one app", () => {
   it("one cookie name for both is a defect, whoever is Session", async () => {
     const { layer, logs } = collectLogs()
     const app = both.pipe(
-      SessionHttp.middleware(AdminSession, { agnostic: false }),
+      SessionHttp.middleware(AdminSession, { provideSession: false }),
       SessionHttp.middleware(AppSession)
     )
     const sessions = Layer.provideMerge(sessionsOf(undefined, "__Host-id"), layer)
@@ -142,8 +142,10 @@ describe("two sessions of one app", () => {
       HttpLayerRouter.add("GET", "/", both).pipe(
         Layer.provide(
           (agnostic
-            ? SessionHttp.layerRouter(AdminSession)
-            : SessionHttp.layerRouter(AdminSession, { agnostic: false })).combine(SessionHttp.layerRouter(AppSession))
+            ? SessionHttp.routerMiddleware(AdminSession)
+            : SessionHttp.routerMiddleware(AdminSession, { provideSession: false })).combine(
+              SessionHttp.routerMiddleware(AppSession)
+            )
             .layer
         ),
         Layer.provide(sessionsOf())

@@ -143,10 +143,10 @@ const apiOnWeb = (secure: boolean) => (options: Options) =>
 // HttpLayerRouter
 // ---------------------------------------------------------------------------
 
-const layerRouterOf = ({ handlers: routes = handlers, inside, outside, sessions }: Options) => {
+const routerMiddlewareOf = ({ handlers: routes = handlers, inside, outside, sessions }: Options) => {
   const around = (middleware: HttpMiddleware.HttpMiddleware | undefined) =>
     middleware === undefined ? undefined : HttpLayerRouter.middleware(middleware as never)
-  const session = SessionHttp.layerRouter(AppSession)
+  const session = SessionHttp.routerMiddleware(AppSession)
   const inner = around(inside)
   const outer = around(outside)
   const middle = inner === undefined ? session : inner.combine(session)
@@ -171,13 +171,12 @@ const middlewareOf = ({ inside = identity, outside = identity }: Options) => (ap
   outside(SessionHttp.middleware(AppSession)(inside(app) as HttpApp.Default<Untyped, AppSession | Session>))
 
 const wide = { seesTheEnd: true, hasInside: true }
-const blind = { seesTheEnd: false, hasInside: true }
 const api = { seesTheEnd: true, hasInside: false }
 
 export const styles: ReadonlyArray<Style> = [
   {
     name: "HttpServer.serve with the middleware",
-    ...blind,
+    ...wide,
     start: (options) =>
       onNode(options.sessions, HttpServer.serve(routerOf(options.handlers ?? handlers), middlewareOf(options)))
   },
@@ -207,7 +206,7 @@ export const styles: ReadonlyArray<Style> = [
     start: (options) =>
       onNode(
         options.sessions,
-        HttpLayerRouter.serve(layerRouterOf(options), { disableLogger: true, disableListenLog: true })
+        HttpLayerRouter.serve(routerMiddlewareOf(options), { disableLogger: true, disableListenLog: true })
       )
   },
   { name: "HttpApi", ...api, start: apiOnNode(false) },
@@ -224,7 +223,9 @@ export const styles: ReadonlyArray<Style> = [
     name: "HttpLayerRouter.toWebHandler",
     ...wide,
     start: (options) =>
-      onWeb(() => HttpLayerRouter.toWebHandler(layerRouterOf(options) as Untyped, { disableLogger: true }) as Untyped)
+      onWeb(() =>
+        HttpLayerRouter.toWebHandler(routerMiddlewareOf(options) as Untyped, { disableLogger: true }) as Untyped
+      )
   },
   {
     name: "HttpApi in HttpLayerRouter",

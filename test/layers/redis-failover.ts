@@ -110,7 +110,7 @@ class Load {
           }
         }),
         Effect.andThen(() => {
-          if (opened.cookie._tag !== "Keep") this.cookies++
+          if (Effect.runSync(opened.cookie)._tag !== "Keep") this.cookies++
         })
       )
     })

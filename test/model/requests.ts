@@ -12,15 +12,15 @@ import * as FiberRef from "effect/FiberRef"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
-import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
 import * as SessionHttp from "../../src/http/SessionHttp.js"
 import * as PayloadCodec from "../../src/schema/PayloadCodec.js"
-import * as SessionFormat from "../../src/schema/SessionFormat.js"
+import type { NativeId } from "../../src/schema/SessionId.js"
 import { Session } from "../../src/Session.js"
 import { SessionStore } from "../../src/SessionStore.js"
+import { native } from "../harness/native.js"
 import { clock, drain, gate, scheduler, sentBySource, sentOf, type Simulation, store } from "./simulation.js"
 
 export class App extends Session.Tag<App>()("model/App", {
@@ -34,7 +34,9 @@ export type Value = typeof App.schema.Type
 
 export const initial: Value = { done: [], slot: "" }
 
-export const format = SessionFormat.native("model/App", PayloadCodec.msgpack())
+export const codec = PayloadCodec.msgpack()
+
+export const format = native("model/App")
 
 export const kinds = ["read", "update", "guarded", "transact", "decide", "login", "logout", "save", "flash"] as const
 
@@ -58,7 +60,7 @@ export interface Sent {
   readonly kind: Kind
   readonly slow: boolean
   readonly cookie: string | undefined
-  readonly id: SessionFormat.SessionId | undefined
+  readonly id: NativeId | undefined
   readonly sentAt: number
   /** What had happened by then. */
   readonly sentTick: number
@@ -207,7 +209,7 @@ export class Requests {
       kind,
       slow: options.slow ?? false,
       cookie,
-      id: cookie === undefined ? undefined : Option.getOrThrow(format.parse(cookie)),
+      id: cookie === undefined ? undefined : format.idOf(cookie),
       sentAt: this.simulation.now,
       sentTick: this.simulation.rules.tick,
       onAbort: () => {},

@@ -3,12 +3,11 @@
  * record, the values it had; for each write, whether it ever was stored; for
  * each request, what it was entitled to see and to be told.
  */
-import * as Either from "effect/Either"
 import type * as Option from "effect/Option"
 import { isDeepStrictEqual } from "node:util"
-import type { SessionRecord } from "../../src/schema/SessionFormat.js"
+import type { SessionRecord } from "../../src/schema/SessionRecord.js"
 import type { Stored } from "../../src/SessionStore.js"
-import { enough, format, initial, type Sent, type Value } from "./requests.js"
+import { codec, enough, format, initial, type Sent, type Value } from "./requests.js"
 import type { How, Operation, Simulation } from "./simulation.js"
 
 /** What a run has to have met, or it showed nothing. */
@@ -67,11 +66,11 @@ export class Rules {
     if (stored === undefined) {
       return { tick: ++this.tick, record: undefined, value: initial, expiresAt: 0 }
     }
-    const record = Either.getOrThrow(format.decode(stored.data))
+    const record = format.decode(stored.data)
     return {
       tick: ++this.tick,
       record,
-      value: Either.getOrThrow(format.codec.decode(record.payload)) as Value,
+      value: codec.decode(record.payload) as Value,
       expiresAt: stored.expiresAt
     }
   }
@@ -140,7 +139,7 @@ export class Rules {
     }
     if (operation === "remove") {
       this.must(
-        sent.staleRemoves >= 3 || same(history!.at(-2)!.record!.proof, sent.id!.proof),
+        sent.staleRemoves >= 3 || same(history!.at(-2)!.record!.verifierHash, sent.id!.verifierHash),
         sent,
         "a logout ends a session that its id no longer opens"
       )
@@ -195,11 +194,13 @@ export class Rules {
     if (record === undefined || sent.id === undefined) {
       return
     }
-    const proof = sent.id.proof
-    if (same(record.proof, proof)) {
+    const { verifierHash } = sent.id
+    if (same(record.verifierHash, verifierHash)) {
       sent.expected = moment!.value
       sent.verdict = first ? "current" : sent.verdict
-    } else if (first && record.ended.some((ended) => ended.until > now && same(ended.proof, proof))) {
+    } else if (
+      first && record.retired.some((retired) => retired.until > now && same(retired.verifierHash, verifierHash))
+    ) {
       sent.verdict = "ended"
       this.happened.add("ended id")
     }
@@ -278,13 +279,13 @@ export class Rules {
       )
     }
     const id = format.parse(cookie)
-    if (id._tag === "None") {
+    if (id === undefined) {
       return this.must(false, sent, "set a cookie that is no id")
     }
-    this.must(!this.orphans.has(id.value.key), sent, "the id of an insert without an answer is given away")
-    const moment = this.histories.get(id.value.key)?.findLast(({ tick }) => tick <= sent.lastReply)
+    this.must(!this.orphans.has(id.key), sent, "the id of an insert without an answer is given away")
+    const moment = this.histories.get(id.key)?.findLast(({ tick }) => tick <= sent.lastReply)
     this.must(
-      moment?.record !== undefined && same(moment.record.proof, id.value.proof),
+      moment?.record !== undefined && same(moment.record.verifierHash, id.verifierHash),
       sent,
       "set an id that was dead at its last reply"
     )
@@ -346,7 +347,7 @@ export class Rules {
     if (sent.kind === "login" && sent.verdict === "current") {
       const now = this.histories.get(sent.id!.key)!.at(-1)!.record
       this.must(
-        now === undefined || !same(now.proof, sent.id!.proof),
+        now === undefined || !same(now.verifierHash, sent.id!.verifierHash),
         sent,
         "the id from before the login still opens the session"
       )
@@ -378,7 +379,7 @@ export class Rules {
     const { id } = sent
     const last = id && this.histories.get(id.key)?.at(-1)
     return last === undefined || last.record === undefined || last.expiresAt <= this.simulation.now ||
-      !same(last.record.proof, id!.proof)
+      !same(last.record.verifierHash, id!.verifierHash)
   }
 
   /** What its record was, from when it was sent. */

@@ -42,7 +42,7 @@ const death = (layer) =>
   Effect.runPromise(Effect.scoped(Layer.build(layer)).pipe(Effect.sandbox, Effect.flip, Effect.map(Cause.pretty)))
 globalThis.deaths = () => Promise.all([
   AppSession.layer(), AppSession.layerConfig({}), AppSession.layerTest(), SessionHttp.layerApi(Sessions, AppSession),
-  SessionHttp.layerRouter(AppSession).layer
+  SessionHttp.routerMiddleware(AppSession).layer
 ].map(death))
 `
 

@@ -3,14 +3,15 @@ import * as Either from "effect/Either"
 import * as FastCheck from "effect/FastCheck"
 import { Packr } from "msgpackr"
 import * as PayloadCodec from "../../src/schema/PayloadCodec.js"
-import type { NotPlainData } from "../../src/schema/PayloadCodec.js"
+import type { NotPlainData } from "../../src/schema/plainData.js"
 import { causeOf } from "../../src/SessionError.js"
+import { either, type EitherCodec } from "../harness/codec.js"
 
-const msgpack = PayloadCodec.msgpack()
-const json = PayloadCodec.json()
+const msgpack = either(PayloadCodec.msgpack())
+const json = either(PayloadCodec.json())
 const codecs = { msgpack, json }
 
-const roundTrip = (codec: PayloadCodec.PayloadCodec, value: unknown) =>
+const roundTrip = (codec: EitherCodec, value: unknown) =>
   Either.getOrThrow(codec.decode(Either.getOrThrow(codec.encode(value))))
 
 const reason = (result: Either.Either<unknown, { readonly reason: string }>) =>
@@ -54,7 +55,7 @@ describe.each(Object.entries(codecs))("%s", (_name, codec) => {
   })
 
   it("its limits are options", () => {
-    const small = (codec === json ? PayloadCodec.json : PayloadCodec.msgpack)({ maxBytes: 20, maxDepth: 2 })
+    const small = either((codec === json ? PayloadCodec.json : PayloadCodec.msgpack)({ maxBytes: 20, maxDepth: 2 }))
     expect(roundTrip(small, [[1]])).toEqual([[1]])
     expect(reason(small.encode([[[1]]]))).toBe("Encode")
     expect(reason(small.decode(Either.getOrThrow(codec.encode([[[1]]]))))).toBe("Corrupt")

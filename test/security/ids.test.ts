@@ -6,13 +6,11 @@ import crypto from "node:crypto"
 import { syncBuiltinESMExports } from "node:module"
 import { vi } from "vitest"
 import { equalBytes } from "../../src/internal/crypto.js"
-import * as PayloadCodec from "../../src/schema/PayloadCodec.js"
-import * as SessionFormat from "../../src/schema/SessionFormat.js"
+import { native } from "../harness/native.js"
 import { type Answer, bytesOf, cookieOf, forged, idOf, makeWorld, type Send, unknown } from "./world.js"
 
-const format = SessionFormat.native("app/App", PayloadCodec.msgpack())
-const print = Effect.map(format.make, format.print)
-const ids = (count: number) => Array.from({ length: count }, () => Effect.runSync(print))
+const format = native("app/App")
+const ids = (count: number) => Array.from({ length: count }, () => format.print(format.create()))
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 /** One function of node:crypto replaced, for everybody who imports it, until the scope closes. */
@@ -83,7 +81,7 @@ describe("the generator", () => {
       yield* replaced("randomFillSync", () => () => {
         throw new Error("no entropy")
       })
-      const drawn = Array.from({ length: 200 }, () => Effect.runSyncExit(format.make)) // the pool is spent by then
+      const drawn = Array.from({ length: 200 }, () => Effect.runSyncExit(Effect.sync(format.create))) // the pool is spent by then
       expect(Exit.isFailure(drawn[199]!)).toBe(true)
       const answer = yield* send("/write")
       expect([answer.status, answer.body, answer.cookie]).toEqual([500, "", undefined])
@@ -107,10 +105,7 @@ describe("the store", () => {
       }
       const twin = Buffer.from(secret)
       twin[15]! ^= 1
-      const keyOf = (secret: Buffer) => {
-        const id = format.parse(secret.toString("base64url"))
-        return id._tag === "Some" ? id.value.key : ""
-      }
+      const keyOf = (secret: Buffer) => format.idOf(secret.toString("base64url")).key
       expect(keyOf(twin)).toHaveLength(64)
       expect(keyOf(twin).slice(0, 8)).not.toBe(keyOf(secret).slice(0, 8))
     }))

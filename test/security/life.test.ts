@@ -305,9 +305,9 @@ describe("logout", () => {
     Effect.gen(function*() {
       const { issue, node, probe } = yield* makeWorld
       const send = yield* node()
-      const live = yield* issue({ n: 1 })
+      const [live, other] = [yield* issue({ n: 1 }), yield* issue({ n: 2 })]
       const before = yield* probe.records
-      for (const cookie of [forged(live), unknown, `${live}; ${live}`, `${live}=`]) {
+      for (const cookie of [forged(live), unknown, `${live}; ${other}`, `${live}=`]) {
         expect((yield* send("/destroy", cookie)).cookie).toBe("__Host-id=")
       }
       expect(probe.operations).not.toContain("remove")

@@ -5,15 +5,14 @@
  */
 import { describe, expect, it } from "@effect/vitest"
 import * as PayloadCodec from "effect-session/schema/PayloadCodec"
-import * as SessionFormat from "effect-session/schema/SessionFormat"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import { Packr } from "msgpackr"
 import { randomBytes } from "node:crypto"
 import { gzipSync } from "node:zlib"
+import { native } from "../harness/native.js"
 import { AppSession } from "../http/app.js"
 import { bytesOf, idOf, makeWorld } from "./world.js"
 
@@ -58,16 +57,16 @@ const plantAll = (codec: PayloadCodec.PayloadCodec, as: "payload" | "record", ca
     const send = yield* Effect.provide(node({}, { codec }), Logger.add(logger))
     const canary = (yield* send("/write")).cookie
     const [canaryKey] = Object.keys(yield* probe.records) as [string]
-    const format = SessionFormat.native(AppSession.key, codec)
+    const format = native(AppSession.key)
     const cookie = yield* issue({ n: 1 }) // its payload is replaced at once
-    const { key } = Option.getOrThrow(format.parse(idOf(cookie)))
+    const { key } = format.idOf(idOf(cookie))
     const plant = (bytes: Uint8Array) =>
       Effect.gen(function*() {
-        const { data, expiresAt, version } = Option.getOrThrow(yield* probe.store.load(key))
-        const record = as === "payload" ? Either.getOrThrow(format.decode(fresh)) : undefined
+        const { expiresAt, version } = Option.getOrThrow(yield* probe.store.load(key))
+        const record = as === "payload" ? format.decode(fresh) : undefined
         const planted = record === undefined
           ? bytes
-          : Either.getOrThrow(format.encode({ ...record, payload: bytes }, Option.some(data)))
+          : format.encode({ ...record, payload: bytes })
         yield* probe.store.replace(key, version, planted, expiresAt)
       }).pipe(Effect.orDie)
     const fresh = Option.getOrThrow(yield* Effect.orDie(probe.store.load(key))).data

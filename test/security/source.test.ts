@@ -26,7 +26,7 @@ const filesWith = (sources: ReadonlyArray<readonly [string, string]>, pattern: R
 
 describe("the source", () => {
   const core = [
-    ...sourceOf("src/handle", "src/http", "src/schema", "src/internal"),
+    ...sourceOf("src/http", "src/schema", "src/internal"),
     ...sourceOf("src").filter(([file]) => path.dirname(file) === "src")
   ]
 

@@ -9,7 +9,6 @@ import {
   SessionConfigError,
   SessionConflict,
   SessionFailure,
-  SessionFormat,
   SessionStore,
   SessionStoreError,
   SessionSweeper,
@@ -23,7 +22,6 @@ import * as Redis from "effect-session/layers/Redis"
 import { storeLaws } from "effect-session/testing"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
@@ -117,14 +115,6 @@ export const storeErrors = [
 
 expectTypeOf(PayloadCodec.msgpack()).toEqualTypeOf<PayloadCodec.PayloadCodec>()
 expectTypeOf(PayloadCodec.json({ maxBytes: 1024, maxDepth: 8 })).toEqualTypeOf<PayloadCodec.PayloadCodec>()
-expectTypeOf(SessionFormat.native("tag", PayloadCodec.msgpack())).toEqualTypeOf<SessionFormat.SessionFormat>()
-
-declare const format: SessionFormat.SessionFormat
-expectTypeOf(format.parse("text")).toEqualTypeOf<Option.Option<SessionFormat.SessionId>>()
-expectTypeOf(format.make).toEqualTypeOf<Effect.Effect<SessionFormat.SessionId>>()
-expectTypeOf(format.decode(new Uint8Array()))
-  .toEqualTypeOf<Either.Either<SessionFormat.SessionRecord, SessionError>>()
-
 // ---------------------------------------------------------------------------
 // the laws
 // ---------------------------------------------------------------------------

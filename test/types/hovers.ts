@@ -40,4 +40,4 @@ export const served = SessionHttp.middleware(AppSession)(app)
 // <E, R>(app: HttpApp.Default<E, R>) => HttpApp.Default<E, Session.Manager<AppSession> | Exclude<R, AppSession | Session>>
 export const middleware = SessionHttp.middleware(AppSession)
 // SessionHttp.RouterMiddleware<AppSession, AppSession | Session>
-export const layerRouter = SessionHttp.layerRouter(AppSession)
+export const routerMiddleware = SessionHttp.routerMiddleware(AppSession)

@@ -30,9 +30,11 @@ expectTypeOf(typed.pipe(SessionHttp.middleware(AppSession)))
   .toEqualTypeOf<HttpApp.Default<Broken, Session.Manager<AppSession>>>()
 expectTypeOf(both.pipe(SessionHttp.middleware(AppSession)))
   .toEqualTypeOf<HttpApp.Default<Broken, Session.Manager<AppSession>>>()
-expectTypeOf(both.pipe(SessionHttp.middleware(AppSession, { agnostic: false })))
+expectTypeOf(both.pipe(SessionHttp.middleware(AppSession, { provideSession: false })))
   .toEqualTypeOf<HttpApp.Default<Broken, Session | Session.Manager<AppSession>>>()
-expectTypeOf(two.pipe(SessionHttp.middleware(AdminSession, { agnostic: false }), SessionHttp.middleware(AppSession)))
+expectTypeOf(
+  two.pipe(SessionHttp.middleware(AdminSession, { provideSession: false }), SessionHttp.middleware(AppSession))
+)
   .toEqualTypeOf<HttpApp.Default<Broken, Session.Manager<AppSession> | Session.Manager<AdminSession>>>()
 
 // @ts-expect-error there is nothing to say with true
@@ -53,28 +55,29 @@ export const forgotten = HttpApp.toWebHandlerLayer(both, manager)
 // HttpLayerRouter
 // ---------------------------------------------------------------------------
 
-expectTypeOf(SessionHttp.layerRouter(AppSession).layer).toEqualTypeOf<
+expectTypeOf(SessionHttp.routerMiddleware(AppSession).layer).toEqualTypeOf<
   Layer.Layer<
     HttpLayerRouter.Request.From<"Requires", AppSession | Session>,
     never,
     Session.Manager<AppSession>
   >
 >()
-expectTypeOf(SessionHttp.layerRouter(AdminSession, { agnostic: false }).layer).toEqualTypeOf<
+expectTypeOf(SessionHttp.routerMiddleware(AdminSession, { provideSession: false }).layer).toEqualTypeOf<
   Layer.Layer<HttpLayerRouter.Request.From<"Requires", AdminSession>, never, Session.Manager<AdminSession>>
 >()
 
 const route = HttpLayerRouter.add("GET", "/", Effect.orDie(both))
-expectTypeOf(route.pipe(Layer.provide(SessionHttp.layerRouter(AppSession).layer))).toEqualTypeOf<
+expectTypeOf(route.pipe(Layer.provide(SessionHttp.routerMiddleware(AppSession).layer))).toEqualTypeOf<
   Layer.Layer<never, never, HttpLayerRouter.HttpRouter | Session.Manager<AppSession>>
 >()
-expectTypeOf(route.pipe(Layer.provide(SessionHttp.layerRouter(AppSession, { agnostic: false }).layer))).toEqualTypeOf<
-  Layer.Layer<
-    never,
-    never,
-    HttpLayerRouter.HttpRouter | Session.Manager<AppSession> | HttpLayerRouter.Request<"Requires", Session>
-  >
->()
+expectTypeOf(route.pipe(Layer.provide(SessionHttp.routerMiddleware(AppSession, { provideSession: false }).layer)))
+  .toEqualTypeOf<
+    Layer.Layer<
+      never,
+      never,
+      HttpLayerRouter.HttpRouter | Session.Manager<AppSession> | HttpLayerRouter.Request<"Requires", Session>
+    >
+  >()
 
 // ---------------------------------------------------------------------------
 // HttpApi

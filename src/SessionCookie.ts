@@ -4,7 +4,9 @@
  * @since 0.1.0
  */
 import * as Either from "effect/Either"
-import { SessionConfigError } from "../SessionConfigError.js"
+import type * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import { SessionConfigError } from "./SessionConfigError.js"
 
 /**
  * How the cookie is sent. `HttpOnly` always.
@@ -17,6 +19,10 @@ import { SessionConfigError } from "../SessionConfigError.js"
  *   without `secure`.
  * - `sameSite`: default `"lax"`; `"none"` only with `secure`.
  * - `partitioned`: default false; only with `secure` (CHIPS, an expired draft).
+ * - `former`: domains and paths that the cookie of this name had before a
+ *   deploy; default none. Whenever the cookie is set or cleared, a `Set-Cookie`
+ *   for each of them clears what browsers still hold there. Not for `__Host-`
+ *   names, which have no other scope.
  *
  * @see https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis section 4.1.3 for the prefixes
  * @since 0.1.0
@@ -29,6 +35,7 @@ export interface Options {
   readonly path?: string
   readonly sameSite?: "lax" | "strict" | "none"
   readonly partitioned?: boolean
+  readonly former?: ReadonlyArray<{ readonly domain?: string; readonly path?: string }>
 }
 
 /**
@@ -44,6 +51,18 @@ export interface SessionCookie {
   readonly path: string
   readonly sameSite: "lax" | "strict" | "none"
   readonly partitioned: boolean
+  readonly former: ReadonlyArray<Scope>
+}
+
+/**
+ * Where a cookie is sent: a domain and its subdomains, or the host alone.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Scope {
+  readonly domain: string | undefined
+  readonly path: string
 }
 
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
@@ -65,32 +84,34 @@ export const make = (options: Options = {}): Either.Either<SessionCookie, Sessio
   const name = options.name ?? (!secure ? "id" : hostOnly ? "__Host-id" : "__Secure-id")
   const wrong = (option: keyof Options, message: string) =>
     Either.left(new SessionConfigError({ option: `cookie.${option}`, message: `cookie.${option} ${message}` }))
-
-  // guard: the name is a token
   if (!token.test(name) || name.length > 256) {
     return wrong("name", "is not a cookie name: use letters, digits and !#$%&'*+-.^_`|~, at most 256")
   }
-  // guard: the domain is a host
   if (domain !== undefined && !hostName.test(domain)) {
     return wrong("domain", "is not a host name: write it like \"example.com\", without a leading dot or a port")
   }
-  // guard: the path is one
   if (!pathChars.test(path) || path.length > maxAttribute) {
     return wrong("path", "has to start with / and to hold visible ASCII other than ; only")
+  }
+  const scope: Scope = { domain, path }
+  const former = (options.former ?? []).map((given): Scope => ({ domain: given.domain, path: given.path ?? "/" }))
+  const formerProblem = former.map((other) => problemOfFormer(other, scope)).find((problem) => problem !== undefined)
+  if (formerProblem !== undefined) {
+    return wrong("former", formerProblem)
   }
   if (!["lax", "strict", "none"].includes(sameSite)) {
     return wrong("sameSite", "has to be \"lax\", \"strict\" or \"none\"")
   }
-  // guard: none needs secure
   if (!secure && sameSite === "none") {
     return wrong("sameSite", "\"none\" is refused by browsers without cookie.secure: use \"lax\"")
   }
-  // guard: partitioned needs secure
   if (!secure && partitioned) {
     return wrong("partitioned", "is refused by browsers without cookie.secure: leave it out")
   }
   if (name.startsWith("__Host-")) {
-    // guard: __Host- keeps its promise
+    if (former.length > 0) {
+      return wrong("former", "is for names without __Host-: a cookie of such a name never had another domain or path")
+    }
     if (!secure || !hostOnly) {
       return wrong(
         "name",
@@ -98,65 +119,84 @@ export const make = (options: Options = {}): Either.Either<SessionCookie, Sessio
       )
     }
   } else if (name.startsWith("__Secure-") || name.startsWith("__Http-")) {
-    // guard: __Secure- keeps its promise
     if (!secure) {
       return wrong("name", "has a prefix that browsers refuse without cookie.secure: leave the prefix out")
     }
-    // guard: no look-alikes
   } else if (almostPrefix.test(name)) {
     return wrong(
       "name",
       "is almost one of the prefixes __Host-, __Secure- and __Http-, and protects nothing: spell it exactly"
     )
   }
-  return Either.right({ name, secure, domain, path, sameSite, partitioned })
+  return Either.right({ name, secure, domain, path, sameSite, partitioned, former })
+}
+
+const problemOfFormer = (former: Scope, present: Scope): string | undefined => {
+  if (former.domain !== undefined && !hostName.test(former.domain)) {
+    return "has a domain that is not a host name: write it like \"example.com\", without a leading dot or a port"
+  }
+  if (!pathChars.test(former.path) || former.path.length > maxAttribute) {
+    return "has a path that does not start with / or holds anything but visible ASCII other than ;"
+  }
+  return former.domain?.toLowerCase() === present.domain?.toLowerCase() && former.path === present.path
+    ? "names the present domain and path, where it would clear the cookie that was just set"
+    : undefined
 }
 
 /**
- * What a request says about the cookie.
+ * What the response has to do about the cookie.
  *
  * @since 0.1.0
  * @category models
  */
-export type Presented =
-  | { readonly _tag: "Absent" }
-  | { readonly _tag: "Found"; readonly value: string }
-  /** More than one cookie of the name: none of them is believed. */
-  | { readonly _tag: "Duplicate" }
-
-const absent: Presented = { _tag: "Absent" }
-const duplicate: Presented = { _tag: "Duplicate" }
+export type CookieChange =
+  | { readonly _tag: "Keep" }
+  | { readonly _tag: "Clear" }
+  | {
+    readonly _tag: "Set"
+    readonly value: Redacted.Redacted<string>
+    /** Milliseconds since the epoch. None for a cookie that ends with the browser. */
+    readonly expiresAt: Option.Option<number>
+  }
 
 /**
- * Reads the raw `Cookie` header. Strict where the platform's parser is
- * lenient: names are compared byte for byte, nothing is trimmed but the space
- * after a semicolon, nothing is unquoted or percent-decoded. Linear in the
- * header's length.
+ * How many cookies of the name a request may bring. With more of them none is
+ * looked up.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
+export const maxCookies = 4
+
+const none: ReadonlyArray<string> = []
+
+/**
+ * Returns the values of the cookies of a name in the raw `Cookie` header: at
+ * most five, which means more than `maxCookies`.
+ *
+ * Strict where the platform's parser is lenient: names are compared byte for
+ * byte, nothing is trimmed but the space after a semicolon, nothing is unquoted
+ * or percent-decoded. Linear in the header's length.
  *
  * @since 0.1.0
  * @category combinators
  */
-export const read = (name: string, header: string | undefined): Presented => {
+export const read = (name: string, header: string | undefined): ReadonlyArray<string> => {
   if (header === undefined || !header.includes(name)) {
-    return absent
+    return none
   }
-  let found: string | undefined
+  const values: Array<string> = []
   let start = 0
-  while (start <= header.length) {
+  while (start <= header.length && values.length <= maxCookies) {
     const semicolon = header.indexOf(";", start)
     const end = semicolon === -1 ? header.length : semicolon
     while (header.charCodeAt(start) === 0x20 && start < end) {
       start++
     }
-    // guard: the name is the whole name
     if (header.startsWith(name, start) && header.charCodeAt(start + name.length) === 0x3d) {
-      if (found !== undefined) {
-        // guard: duplicates are nobody's
-        return duplicate
-      }
-      found = header.slice(start + name.length + 1, end)
+      values.push(header.slice(start + name.length + 1, end))
     }
     start = end + 1
   }
-  return found === undefined ? absent : { _tag: "Found", value: found }
+  return values
 }

@@ -10,8 +10,8 @@ import * as Option from "effect/Option"
 import { SyncScheduler } from "effect/Scheduler"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
-import type { Traits } from "../schema/PayloadCodec.js"
 import { type FieldNames, pathOf } from "./describe.js"
+import type { Traits } from "./PayloadCodec.js"
 
 /** One line for each problem, with the path of its field. */
 export const schemaProblems = (

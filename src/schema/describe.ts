@@ -6,7 +6,7 @@
  */
 import * as ParseResult from "effect/ParseResult"
 import * as AST from "effect/SchemaAST"
-import { kindOf, NotPlainData } from "../schema/PayloadCodec.js"
+import { kindOf, NotPlainData } from "./plainData.js"
 
 /** A field that an updater returned and the schema does not know. */
 export class UnknownField extends Error {

@@ -1,0 +1,105 @@
+/**
+ * What every request of one session tag shares.
+ *
+ * @internal
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import type { Payload } from "../../schema/Payload.js"
+import type { Reading, SessionFormat } from "../../schema/SessionFormat.js"
+import type { SessionId } from "../../schema/SessionId.js"
+import * as SessionError from "../../SessionError.js"
+import type { SessionStoreError, Stored } from "../../SessionStore.js"
+import { type CurrentFiber, isInterruptible } from "../fiber.js"
+import { isExit, matchError } from "../steps.js"
+import type { StoreCalls } from "../storeCalls.js"
+import type { CommitQueue } from "./CommitQueue.js"
+import type { KeepAlive } from "./KeepAlive.js"
+import type { SharedLoads } from "./SharedLoads.js"
+
+/** The result of a member of the handle. */
+export type Result<A> = Effect.Effect<A, SessionError.SessionError>
+
+export interface Settings<A> {
+  readonly store: StoreCalls
+  readonly format: SessionFormat<A>
+  readonly payload: Payload<A>
+  readonly onCorrupt: "anonymous" | "fail"
+  readonly cookieName: string
+  /** How many cookies of the name are looked up at most. */
+  readonly maxCookies: number
+  readonly keepAlive: KeepAlive
+  /** What requests of one session share. Undefined for a store that answers at once: no other request comes between. */
+  readonly shared: { readonly commits: CommitQueue<Stored>; readonly loads: SharedLoads } | undefined
+}
+
+/** One use of the handle: what it needs of the fiber that runs it. */
+export interface Call {
+  readonly fiber: CurrentFiber
+  readonly clock: Clock.Clock
+  /** Whether the fiber could be interrupted when the use began. In the pre-response hook it cannot. */
+  readonly interruptible: boolean
+}
+
+export const callOf = (fiber: CurrentFiber): Call => ({
+  fiber,
+  clock: Context.unsafeGet(fiber.currentDefaultServices, Clock.Clock),
+  interruptible: isInterruptible(fiber)
+})
+
+/** The time of the application's clock, in milliseconds. */
+export const nowOf = (call: Call): number => call.clock.unsafeCurrentTimeMillis()
+
+const missing: Reading<never> = { _tag: "Missing" }
+
+/** Loads the record of an id and reads it. Fails with `Corrupt` or `Unsupported` when it cannot be read. */
+export const loadSnapshot = <A>(settings: Settings<A>, id: SessionId, call: Call): Result<Reading<A>> =>
+  readLoaded(settings, settings.store.load(id.key, nowOf(call)), id, call)
+
+/** Reads what a load finds. */
+export const readLoaded = <A>(
+  { format }: Settings<A>,
+  load: Effect.Effect<Option.Option<Stored>, SessionStoreError>,
+  id: SessionId,
+  call: Call
+): Result<Reading<A>> =>
+  matchError(
+    load,
+    (error) => Effect.fail(SessionError.fromStore(error)),
+    (stored) =>
+      stored._tag === "None"
+        ? Effect.succeed(missing)
+        : attempt(() => Effect.succeed(format.read(stored.value, id, nowOf(call))))
+  )
+
+/** Turns a thrown `SessionError` into a failure. Other exceptions stay defects. */
+export const attempt = <A>(body: () => Result<A>): Result<A> => {
+  try {
+    return body()
+  } catch (error) {
+    if (SessionError.isInstance(error)) {
+      return Effect.fail(error)
+    }
+    throw error
+  }
+}
+
+/**
+ * Runs a write and the handling of its answer as one uninterruptible step. The
+ * answer returns what comes next, which may be interrupted again.
+ */
+export const writeStep = <B, E>(
+  call: Call,
+  write: Effect.Effect<B, E>,
+  onFailure: (error: E) => Result<void>,
+  onSuccess: (answer: B) => Result<void>
+): Result<void> =>
+  call.interruptible && !isExit(write)
+    ? Effect.flatten(Effect.uninterruptible(Effect.match(write, { onFailure, onSuccess })))
+    : matchError(write, onFailure, onSuccess)
+
+/** Whether a write that failed so may have been done. */
+export const mayBeApplied = (error: SessionStoreError): boolean =>
+  error.reason === "Unavailable" || error.reason === "Timeout"
