@@ -41,7 +41,7 @@ const make = (on: Partial<SessionStore["Type"]> | ((store: SessionStore["Type"])
     }
     const open = (cookie?: string): Opened => {
       const session = new RequestSession(settings, cookie === undefined ? [] : [cookie])
-      return Object.assign(new SessionHandle(session), { finish: session.finish, change: () => session.cookie })
+      return Object.assign(new SessionHandle(session), { finish: session.finish, change: () => session.cookieChange })
     }
     return { memory, open }
   })

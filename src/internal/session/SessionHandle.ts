@@ -28,49 +28,51 @@ export class SessionHandle<A> implements Session.StructHandle<A> {
   }
 
   get isNew(): Result<boolean> {
-    return this.#session.use(() => Effect.succeed(this.#session.startedNew))
+    return this.#session.use((session) => Effect.succeed(session.startedNew))
   }
   get ref(): Result<Option.Option<string>> {
-    return this.#session.use(() =>
-      Effect.succeed(Option.map(Option.fromNullable(this.#session.current), ({ id }) => id.ref))
+    return this.#session.use(({ current }) =>
+      Effect.succeed(Option.map(Option.fromNullable(current), ({ id }) => id.ref))
     )
   }
   get createdAt(): Result<Option.Option<DateTime.Utc>> {
-    return this.#session.use(() => Effect.succeed(timeOf(this.#session.current?.snapshot.createdAt)))
+    return this.#session.use(({ current }) => Effect.succeed(timeOf(current?.snapshot.createdAt)))
   }
   get expiresAt(): Result<Option.Option<DateTime.Utc>> {
-    return this.#session.use(() => Effect.succeed(timeOf(this.#session.current?.snapshot.stored.expiresAt)))
+    return this.#session.use(({ current }) => Effect.succeed(timeOf(current?.snapshot.stored.expiresAt)))
   }
   get value(): Result<A> {
-    return this.#session.use(() => Effect.succeed(this.#session.read(undefined)))
+    return this.#session.use((session) => Effect.succeed(session.read(undefined)))
   }
   get<K extends keyof A>(key: K): Result<A[K]> {
     // the engine does not know the fields' types
-    return this.#session.use(() => Effect.succeed(ownField(this.#session.read(key), key) as A[K]))
+    return this.#session.use((session) => Effect.succeed(ownField(session.read(key), key) as A[K]))
   }
   set<K extends keyof A>(key: K, value: A[K]): Result<void> {
-    return this.#session.use((call) => this.#session.add(call, { _tag: "Set", key, value }))
+    return this.#session.use((session, call) => session.add(call, { _tag: "Set", key, value }))
   }
   update(f: (value: A) => A): Result<void> {
-    return this.#session.use((call) => this.#session.add(call, { _tag: "Update", f }))
+    return this.#session.use((session, call) => session.add(call, { _tag: "Update", f }))
   }
   transact<B>(f: (value: A) => readonly [B, A]): Result<B> {
-    return this.#session.use((call) => this.#session.transact(call, f))
+    return this.#session.use((session, call) => session.transact(call, f))
   }
   get clear(): Result<void> {
-    return this.#session.use((call) => this.#session.clear(call))
+    return this.#session.use((session, call) => session.clear(call))
   }
   setLifetime(lifetime: Session.Lifetime): Result<void> {
-    return this.#session.use((call) => this.#session.add(call, { _tag: "SetLifetime", lifetime: inMillis(lifetime) }))
+    return this.#session.use((session, call) =>
+      session.add(call, { _tag: "SetLifetime", lifetime: inMillis(lifetime) })
+    )
   }
   get regenerate(): Result<void> {
-    return this.#session.use((call) => this.#session.regenerate(call))
+    return this.#session.use((session, call) => session.regenerate(call))
   }
   get destroy(): Result<void> {
-    return this.#session.use((call) => this.#session.destroy(call))
+    return this.#session.use((session, call) => session.destroy(call))
   }
   get save(): Result<void> {
-    return this.#session.use((call) => this.#session.save(call))
+    return this.#session.use((session, call) => session.save(call))
   }
   get reload(): Result<void> {
     return this.#session.reload
@@ -106,7 +108,7 @@ export class OpenedSession<H> implements Session.Opened<H> {
   }
   /** `cookie`, at once. */
   get change(): CookieChange {
-    return this.#session.cookie
+    return this.#session.cookieChange
   }
   /** `discard`, at once. */
   drop(): void {
@@ -141,7 +143,7 @@ export const issue = <A>(
     handle.update(() => value)
   )
   return Effect.map(Effect.zipRight(written, handle.save), () => {
-    const { value } = session.cookie as Extract<CookieChange, { _tag: "Set" }> // a new session always sets its cookie
+    const { value } = session.cookieChange as Extract<CookieChange, { _tag: "Set" }> // a new session always sets its cookie
     return value
   })
 }
