@@ -27,7 +27,7 @@ const variants = (tag) => {
   }
 }
 /** At most so many times the bare pipeline. */
-const targets = { idle: 1.4, "read-modify-write": 2.1 }
+const targets = { idle: 1.2, read: 1.55, "read-modify-write": 1.75, "read, shop": 1.75, "read-modify-write, shop": 2 }
 
 const start = async (tag) => {
   const runtime = ManagedRuntime.make(layer(tag))

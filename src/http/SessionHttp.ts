@@ -26,7 +26,7 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { setRefs, withCurrentFiber } from "../internal/fiber.js"
+import { copyMap, setRefs, withCurrentFiber } from "../internal/fiber.js"
 import { Session } from "../Session.js"
 import { attach } from "./attach.js"
 import { interceptErrorHandling, observeHandler, type Response, runWith } from "./platform.js"
@@ -207,7 +207,7 @@ const run = <Self, A, H extends Session.Any, E, R>(
     const manager = known ?? Context.unsafeGet(context, tag.Manager)
     const request = Context.unsafeGet(context, HttpServerRequest.HttpServerRequest)
     const { attached, isFirst, settings } = attach(fiber, request, manager, provideSession)
-    const services = new Map(context.unsafeMap)
+    const services = copyMap(context.unsafeMap)
     services.set(tag.key, attached.opened.handle)
     if (provideSession) {
       services.set(Session.key, attached.opened.handle)

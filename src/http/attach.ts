@@ -5,7 +5,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import { type CurrentFiber, type Setting, withCurrentFiber } from "../internal/fiber.js"
+import type { CurrentFiber, Setting } from "../internal/fiber.js"
 import { internalsOf, type OpenedSession } from "../internal/session/SessionHandle.js"
 import type { Session } from "../Session.js"
 import * as SessionCookie from "../SessionCookie.js"
@@ -55,7 +55,7 @@ export const attach = <H>(
   const hook = appendHook(
     fiber,
     () => attached.hookHasRun = true,
-    (response) => withCurrentFiber((fiber) => Respond.respond(fiber, attached, response))
+    (response) => Respond.respond(attached, response)
   )
   return { attached, isFirst: true, settings: [[attachedSessions, [...all, attached]], hook] }
 }

@@ -11,7 +11,7 @@ import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import type { CurrentFiber } from "../internal/fiber.js"
+import { type CurrentFiber, withCurrentFiber } from "../internal/fiber.js"
 import type { OpenedSession } from "../internal/session/SessionHandle.js"
 import { andThen, matchCause } from "../internal/steps.js"
 import type { CookieChange, Scope, SessionCookie } from "../SessionCookie.js"
@@ -128,28 +128,30 @@ const die = (exchange: Exchange, error: SessionError | undefined): void => {
 // ---------------------------------------------------------------------------
 
 /** What the platform's pre-response hook does. It may run twice: the commit is done once. */
-export const respond = (fiber: CurrentFiber, exchange: Exchange, response: Response): Effect.Effect<Response> => {
+export const respond = (exchange: Exchange, response: Response): Effect.Effect<Response> => {
   if (!isUsed(exchange)) {
     exchange.opened.drop()
     // The body of a stream may use the session after the head. A cache must not mix up users then.
     return Effect.succeed(isStreamed(response) ? vary(response) : response)
   }
-  if (exchange.end === undefined && !exchange.hasFailed && looksDead(fiber, response)) {
-    die(exchange, undefined)
-  }
-  const { end } = exchange
-  switch (end?._tag) {
-    case undefined:
-      return andThen(endWithResponse(fiber, exchange, response), (response) => decorated(exchange, response))
-    case "Died":
-    case "Committed":
-      return decorated(exchange, response)
-    case "Failed":
-      return end.isAnswered
-        ? decorated(exchange, response)
-        : Effect.flatMap(replace(end.cause, response), (replaced) => decorated(exchange, replaced))
-  }
+  return exchange.end === undefined
+    ? withCurrentFiber((fiber) => respondUnseen(fiber, exchange, response))
+    : respondSeen(exchange, exchange.end, response)
 }
+
+/** The end of the handler was not seen. The response tells whether it has died. */
+const respondUnseen = (fiber: CurrentFiber, exchange: Exchange, response: Response): Effect.Effect<Response> => {
+  if (!exchange.hasFailed && looksDead(fiber, response)) {
+    die(exchange, undefined)
+    return decorated(exchange, response)
+  }
+  return andThen(endWithResponse(fiber, exchange, response), (response) => decorated(exchange, response))
+}
+
+const respondSeen = (exchange: Exchange, end: End, response: Response): Effect.Effect<Response> =>
+  end._tag === "Failed" && !end.isAnswered
+    ? Effect.flatMap(replace(end.cause, response), (replaced) => decorated(exchange, replaced))
+    : decorated(exchange, response)
 
 const isUsed = ({ opened }: Exchange): boolean => opened.wasUsed
 
@@ -215,21 +217,19 @@ const decorated = (exchange: Exchange, response: Response): Effect.Effect<Respon
 
 const decorate = (exchange: Exchange, response: Response): Response => {
   const { cookie, end, opened } = exchange
-  const change = opened.change
-  const headers: Record<string, string> = { vary: varyOf(response.headers.vary) }
-  if (change._tag !== "Keep") {
-    headers["cache-control"] = noStore(response.headers["cache-control"])
-  }
+  const { change } = opened
+  let result = vary(response)
   // an HttpApi has encoded the error itself
   if (end?._tag === "Died" && end.error !== undefined && response.status === 503) {
-    headers["retry-after"] = response.headers["retry-after"] ?? SessionErrors.retryAfter
+    const retryAfter = response.headers["retry-after"] ?? SessionErrors.retryAfter
+    result = HttpServerResponse.setHeader(result, "retry-after", retryAfter)
   }
-  const varied = HttpServerResponse.setHeaders(response, headers)
   if (change._tag === "Keep") {
-    return varied
+    return result
   }
+  result = HttpServerResponse.setHeader(result, "cache-control", noStore(response.headers["cache-control"]))
   const now = exchange.clock.unsafeCurrentTimeMillis()
-  const own = HttpServerResponse.updateCookies(varied, Cookies.setCookie(cookieIn(cookie, cookie, change, now)))
+  const own = HttpServerResponse.updateCookies(result, Cookies.setCookie(cookieIn(cookie, cookie, change, now)))
   return cookie.former.length === 0 ? own : clearFormer(cookie, own)
 }
 

@@ -4,7 +4,7 @@
  *
  * @internal
  */
-import type { Stored } from "../SessionStore.js"
+import type { Stored, Version } from "../SessionStore.js"
 import type { Source } from "./Payload.js"
 import type { SessionId } from "./SessionId.js"
 import type { Lifetime } from "./SessionRecord.js"
@@ -39,6 +39,16 @@ export interface Unsaved<A> extends Omit<Snapshot<A>, "stored"> {
   readonly data: Uint8Array
   readonly expiresAt: number
 }
+
+/** The snapshot of what was stored as `version`. */
+export const saved = <A>(unsaved: Unsaved<A>, version: Version): Snapshot<A> => ({
+  stored: { data: unsaved.data, version, expiresAt: unsaved.expiresAt },
+  record: unsaved.record,
+  value: unsaved.value,
+  source: unsaved.source,
+  createdAt: unsaved.createdAt,
+  persistent: unsaved.persistent
+})
 
 /**
  * What an id finds in the store.

@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
-import type { Snapshot, Start, Unsaved } from "../../schema/SessionFormat.js"
+import { saved, type Snapshot, type Start, type Unsaved } from "../../schema/SessionFormat.js"
 import type { SessionId } from "../../schema/SessionId.js"
 import * as SessionError from "../../SessionError.js"
 import type { SessionStoreError, Stored, Version } from "../../SessionStore.js"
@@ -257,7 +257,7 @@ export class Commit<A> {
   /** The write was done and its reply lost. Others may have written since. */
   private foundDone(stored: Stored): Result<void> {
     const id = this.nextId!
-    this.settings.shared?.commits?.handOver(id.key, stored)
+    this.settings.shared?.commits.handOver(id.key, stored)
     const snapshot = this.readIfCurrent(stored, id)
     this.report(
       snapshot === undefined
@@ -317,15 +317,10 @@ export class Commit<A> {
   // outcomes
   // -------------------------------------------------------------------------
 
-  private stored(
-    id: SessionId,
-    { data, expiresAt, ...unsaved }: Unsaved<A>,
-    version: Version,
-    pending: Pending<A>
-  ): Result<void> {
-    const stored: Stored = { data, version, expiresAt }
-    this.settings.shared?.commits?.handOver(id.key, stored)
-    this.report({ _tag: "Stored", id, snapshot: { ...unsaved, stored }, pending })
+  private stored(id: SessionId, unsaved: Unsaved<A>, version: Version, pending: Pending<A>): Result<void> {
+    const snapshot = saved(unsaved, version)
+    this.settings.shared?.commits.handOver(id.key, snapshot.stored)
+    this.report({ _tag: "Stored", id, snapshot, pending })
     return Effect.void
   }
 
@@ -338,7 +333,7 @@ export class Commit<A> {
   private fail(error: SessionError.SessionError): Result<never> {
     if (this.isQueued) {
       // A commit that has waited for longer than it may take then fails without another load.
-      this.settings.shared?.commits?.handOver(this.id.key, undefined)
+      this.settings.shared?.commits.handOver(this.id.key, undefined)
     }
     this.report({ _tag: "Failed" })
     return this.unanswered === undefined

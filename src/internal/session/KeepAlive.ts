@@ -20,32 +20,48 @@ export interface Running {
   readonly keepAlive: Effect.Effect<void>
 }
 
+/** A running request and the time until which its session has to be alive. */
+export interface Registration {
+  readonly session: Running
+  readonly until: number
+  index: number
+}
+
 /**
  * One fiber watches all running requests of a manager: a fiber for each would
  * cost more than the rest of a read.
  */
 export class KeepAlive {
-  /** Each with the time until which it has to be alive. */
-  private readonly running = new Map<Running, number>()
+  /** In no order. A `Map` would cost a request four times as much. */
+  private readonly running: Array<Registration> = []
   private watcher: { readonly fiber: Fiber.RuntimeFiber<void>; readonly wakesAt: number } | undefined
 
   constructor(private readonly runtime: Runtime.Runtime<never>) {}
 
-  /** Keeps a session alive until then, for as long as its request runs. */
-  add(session: Running, until: number, clock: Clock.Clock): void {
+  /** Keeps a session alive until then, for as long as its request runs. Returns what `delete` takes. */
+  add(session: Running, until: number, clock: Clock.Clock): Registration | undefined {
     const keepAliveAt = session.keepAliveAt(until)
     if (keepAliveAt === undefined) {
-      return
+      return undefined
     }
-    this.running.set(session, until)
+    const registration = { session, until, index: this.running.length }
+    this.running.push(registration)
     if (this.watcher === undefined || keepAliveAt < this.watcher.wakesAt) {
       this.watchUntil(keepAliveAt, clock)
     }
+    return registration
   }
 
-  /** The request of a session has ended. */
-  delete(session: Running): void {
-    this.running.delete(session)
+  /** The request has ended. */
+  delete(registration: Registration): void {
+    if (this.running[registration.index] !== registration) {
+      return // deleted already
+    }
+    const last = this.running.pop()!
+    if (last !== registration) {
+      this.running[registration.index] = last
+      last.index = registration.index
+    }
   }
 
   private watchUntil(wakesAt: number, clock: Clock.Clock): void {
@@ -60,15 +76,15 @@ export class KeepAlive {
     const now = clock.unsafeCurrentTimeMillis()
     const due: Array<Running> = []
     let next = Infinity
-    for (const [session, until] of this.running) {
-      const at = session.keepAliveAt(until)
+    for (const registration of this.running.slice()) {
+      const at = registration.session.keepAliveAt(registration.until)
       if (at !== undefined && at > now) {
         next = Math.min(next, at)
         continue
       }
-      this.running.delete(session) // a touch now lasts until then
+      this.delete(registration) // a touch now lasts until then
       if (at !== undefined) {
-        due.push(session)
+        due.push(registration.session)
       }
     }
     this.watcher = undefined

@@ -8,12 +8,12 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Reading, Snapshot } from "../../schema/SessionFormat.js"
 import type { SessionId } from "../../schema/SessionId.js"
-import type { SessionStoreError } from "../../SessionStore.js"
+import type { SessionStoreError, Stored } from "../../SessionStore.js"
 import { andThen, isExit, matchCause } from "../steps.js"
 import { isNear } from "./deadlines.js"
 import type { FirstLoad } from "./FirstLoad.js"
 import { failReported, reportFailure } from "./report.js"
-import { type Call, loadSnapshot, nowOf, readLoaded, type Result, type Settings } from "./Settings.js"
+import { type Call, loadSnapshot, matchLoad, nowOf, type Result, type Settings } from "./Settings.js"
 
 /**
  * - `New`: no cookie opens a session.
@@ -41,31 +41,50 @@ export const lookUp = <A>(
     return lookUpAll(settings, call, presented)
   }
   const id = parse(settings, presented[0])
-  return id === undefined ? Effect.succeed(isNew) : lookUpId(settings, call, id, shareLoad(settings, call, id, load))
+  if (id === undefined) {
+    return Effect.succeed(isNew)
+  }
+  const { shared } = settings
+  return lookUpId(settings, call, id, shareLoad(settings, call, id, load), () => shared?.loads.end(id.key, load))
 }
 
 const parse = <A>({ format }: Settings<A>, value: string | undefined): SessionId | undefined =>
   value === undefined ? undefined : format.parse(value)
 
-/** What an id opens. If its deadline is near, the deadline moves at once. */
-const lookUpId = <A>(settings: Settings<A>, call: Call, id: SessionId, read: Result<Reading<A>>): Result<Found<A>> =>
-  matchCause(
-    read,
+type Load = Effect.Effect<Option.Option<Stored>, SessionStoreError>
+
+/** What an id opens. If its deadline is near, the deadline moves at once. `onEnd` runs when the load has ended. */
+const lookUpId = <A>(
+  settings: Settings<A>,
+  call: Call,
+  id: SessionId,
+  load: Load,
+  onEnd: () => void
+): Result<Found<A>> =>
+  matchLoad<A, Found<A>>(
+    settings,
+    load,
+    id,
+    call,
     (cause) => {
+      onEnd()
       const error = Cause.failureOption(cause)
-      return error._tag === "Some" && error.value.reason === "Corrupt" && settings.onCorrupt === "anonymous"
+      if (error._tag === "None") {
+        return Effect.failCause(cause)
+      }
+      return error.value.reason === "Corrupt" && settings.onCorrupt === "anonymous"
         ? Effect.as(
           reportFailure(settings, id, error.value, "; the request goes on without it, the record is left alone"),
           isNew
         )
-        : error._tag === "Some"
-        ? failReported(settings, id, error.value)
-        : Effect.failCause(cause)
+        : failReported(settings, id, error.value)
     },
-    (reading) =>
-      reading._tag === "Current" && isNear(settings.format, reading.snapshot, nowOf(call))
+    (reading) => {
+      onEnd()
+      return reading._tag === "Current" && isNear(settings.format, reading.snapshot, nowOf(call))
         ? extend(settings, call, id, reading.snapshot)
         : Effect.succeed(foundOf(id, reading))
+    }
   )
 
 const foundOf = <A>(id: SessionId, reading: Reading<A>): Found<A> => {
@@ -80,33 +99,18 @@ const foundOf = <A>(id: SessionId, reading: Reading<A>): Found<A> => {
 }
 
 /** Loads alone, or together with others when many requests load the same session. */
-const shareLoad = <A>(settings: Settings<A>, call: Call, id: SessionId, load: FirstLoad): Result<Reading<A>> => {
-  const { shared, store } = settings
+const shareLoad = <A>({ shared, store }: Settings<A>, call: Call, id: SessionId, load: FirstLoad): Load => {
   const single = store.load(id.key, nowOf(call))
-  if (shared === undefined) {
-    return readLoaded(settings, single, id, call)
-  }
-  if (!shared.loads.begin(id.key, load)) {
-    return readLoaded(settings, shared.loads.share(id.key, single), id, call)
-  }
-  const counted = matchCause(
-    single,
-    (cause) => {
-      shared.loads.end(id.key, load)
-      return Effect.failCause(cause)
-    },
-    (stored) => {
-      shared.loads.end(id.key, load)
-      return Effect.succeed(stored)
-    }
-  )
-  return readLoaded(settings, counted, id, call)
+  return shared === undefined || shared.loads.begin(id.key, load) ? single : shared.loads.share(id.key, single)
 }
 
 const lookUpAll = <A>(settings: Settings<A>, call: Call, presented: ReadonlyArray<string>): Result<Found<A>> => {
   const values = presented.length > settings.maxCookies ? [] : [...new Set(presented)]
   const ids = values.map((value) => settings.format.parse(value)).filter((id) => id !== undefined)
-  const all = Effect.forEach(ids, (id) => lookUpId(settings, call, id, loadSnapshot(settings, id, call)))
+  const all = Effect.forEach(
+    ids,
+    (id) => lookUpId(settings, call, id, settings.store.load(id.key, nowOf(call)), () => {})
+  )
   return Effect.flatMap(all, (found) => {
     const [live, ...others] = found.filter(({ _tag }) => _tag === "Current")
     if (live !== undefined && others.length === 0) {

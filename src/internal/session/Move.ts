@@ -3,7 +3,7 @@
  *
  * @internal
  */
-import type { Snapshot, Unsaved } from "../../schema/SessionFormat.js"
+import { saved, type Snapshot, type Unsaved } from "../../schema/SessionFormat.js"
 import type { SessionId } from "../../schema/SessionId.js"
 import * as SessionError from "../../SessionError.js"
 import type { Version } from "../../SessionStore.js"
@@ -59,7 +59,7 @@ export class Move<A> {
     )
   }
 
-  private removeOld(id: SessionId, { data, expiresAt, ...unsaved }: Unsaved<A>, version: Version): Result<void> {
+  private removeOld(id: SessionId, unsaved: Unsaved<A>, version: Version): Result<void> {
     return writeStep(
       this.call,
       this.settings.store.remove(this.oldId.key, this.base.stored.version, nowOf(this.call)),
@@ -72,7 +72,7 @@ export class Move<A> {
         ),
       (removed) =>
         removed
-          ? this.handlers.onMoved(id, { ...unsaved, stored: { data, expiresAt, version } })
+          ? this.handlers.onMoved(id, saved(unsaved, version))
           : this.undo(id, version, this.handlers.onStale)
     )
   }

@@ -10,6 +10,7 @@ import { type CurrentFiber, withCurrentFiber } from "../fiber.js"
 import { matchCause } from "../steps.js"
 import { keepAliveAt } from "./deadlines.js"
 import { FirstLoad } from "./FirstLoad.js"
+import type { Registration } from "./KeepAlive.js"
 import { LiveSession } from "./LiveSession.js"
 import { lookUp } from "./Lookup.js"
 import { ResponseCookie } from "./ResponseCookie.js"
@@ -27,6 +28,8 @@ export class RequestSession<A> {
   private isFinished = false
   /** The failure of `finish`, for every later call. */
   private finishFailure: Result<never> | undefined
+  /** While the request runs, its deadline is watched. */
+  private registration: Registration | undefined
   private readonly cookie: ResponseCookie<A>
 
   constructor(
@@ -163,7 +166,9 @@ export class RequestSession<A> {
   private endRequest(): void {
     this.isFinished = true
     this.sendHead()
-    this.settings.keepAlive.delete(this)
+    if (this.registration !== undefined) {
+      this.settings.keepAlive.delete(this.registration)
+    }
   }
 
   // -------------------------------------------------------------------------
@@ -173,7 +178,7 @@ export class RequestSession<A> {
   private startKeepAlive(session: LiveSession<A>, call: Call): void {
     if (session.current !== undefined && !this.isFinished) {
       const until = this.settings.format.deadlineAt(session.current.snapshot, nowOf(call))
-      this.settings.keepAlive.add(this, until, call.clock)
+      this.registration = this.settings.keepAlive.add(this, until, call.clock)
     }
   }
 

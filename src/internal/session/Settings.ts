@@ -3,6 +3,7 @@
  *
  * @internal
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -13,7 +14,7 @@ import type { SessionId } from "../../schema/SessionId.js"
 import * as SessionError from "../../SessionError.js"
 import type { SessionStoreError, Stored } from "../../SessionStore.js"
 import { type CurrentFiber, isInterruptible } from "../fiber.js"
-import { isExit, matchError } from "../steps.js"
+import { isExit, matchCause, matchError } from "../steps.js"
 import type { StoreCalls } from "../storeCalls.js"
 import type { CommitQueue } from "./CommitQueue.js"
 import type { KeepAlive } from "./KeepAlive.js"
@@ -56,35 +57,36 @@ const missing: Reading<never> = { _tag: "Missing" }
 
 /** Loads the record of an id and reads it. Fails with `Corrupt` or `Unsupported` when it cannot be read. */
 export const loadSnapshot = <A>(settings: Settings<A>, id: SessionId, call: Call): Result<Reading<A>> =>
-  readLoaded(settings, settings.store.load(id.key, nowOf(call)), id, call)
+  matchLoad(settings, settings.store.load(id.key, nowOf(call)), id, call, Effect.failCause, Effect.succeed)
 
-/** Reads what a load finds. */
-export const readLoaded = <A>(
+/** Continues with what a load finds. One step, because each costs a request two Effect operations. */
+export const matchLoad = <A, B>(
   { format }: Settings<A>,
   load: Effect.Effect<Option.Option<Stored>, SessionStoreError>,
   id: SessionId,
-  call: Call
-): Result<Reading<A>> =>
-  matchError(
+  call: Call,
+  onFailure: (cause: Cause.Cause<SessionError.SessionError>) => Result<B>,
+  onReading: (reading: Reading<A>) => Result<B>
+): Result<B> =>
+  matchCause(
     load,
-    (error) => Effect.fail(SessionError.fromStore(error)),
-    (stored) =>
-      stored._tag === "None"
-        ? Effect.succeed(missing)
-        : attempt(() => Effect.succeed(format.read(stored.value, id, nowOf(call))))
-  )
-
-/** Turns a thrown `SessionError` into a failure. Other exceptions stay defects. */
-export const attempt = <A>(body: () => Result<A>): Result<A> => {
-  try {
-    return body()
-  } catch (error) {
-    if (SessionError.isInstance(error)) {
-      return Effect.fail(error)
+    (cause) => onFailure(Cause.map(cause, SessionError.fromStore)),
+    (stored) => {
+      if (stored._tag === "None") {
+        return onReading(missing)
+      }
+      let reading: Reading<A>
+      try {
+        reading = format.read(stored.value, id, nowOf(call))
+      } catch (error) {
+        if (SessionError.isInstance(error)) {
+          return onFailure(Cause.fail(error))
+        }
+        throw error
+      }
+      return onReading(reading)
     }
-    throw error
-  }
-}
+  )
 
 /**
  * Runs a write and the handling of its answer as one uninterruptible step. The
