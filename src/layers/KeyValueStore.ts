@@ -1,14 +1,14 @@
 /**
  * Sessions in any `KeyValueStore` of `@effect/platform`.
  *
- * A `KeyValueStore` has no conditional write. Within one process this store
- * makes up for it: operations on one key take turns. Two processes, or two
+ * A `KeyValueStore` has no conditional write. This store replaces it with a
+ * mutex for each key, which works within one process. Two processes, or two
  * stores made over the same data, would overwrite each other's sessions and
- * bring back what was logged out; the `SingleProcess` that the Layer provides
- * beside the store says so.
+ * bring back what was logged out. The Layer therefore provides `SingleProcess`
+ * beside the store.
  *
- * Nor has it a TTL, nor a list of its keys: expired sessions read as absent and
- * stay until they are overwritten. Nothing can sweep them.
+ * A `KeyValueStore` has no TTL and no list of its keys. An expired session reads
+ * as absent and stays until it is overwritten. Nothing can sweep it.
  *
  * @since 0.1.0
  */
@@ -16,19 +16,57 @@ import type { PlatformError } from "@effect/platform/Error"
 import * as KeyValueStore from "@effect/platform/KeyValueStore"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { boundOf } from "../internal/bounded.js"
 import { randomToken } from "../internal/crypto.js"
-import { KeyedTurns } from "../internal/turns.js"
+import { KeyedMutex } from "../internal/KeyedMutex.js"
+import type { SessionConfigError } from "../SessionConfigError.js"
 import type { SessionStoreErrorReason, Stored } from "../SessionStore.js"
 import { SessionStore, SessionStoreError, SingleProcess, Version } from "../SessionStore.js"
 
+const defaultPrefix = "session:"
+const defaultTimeout = Duration.seconds(5)
+
 /**
- * Makes the store. Make one, and share it: what it knows of turns is its own.
+ * @since 0.1.0
+ * @category models
+ */
+export interface Options {
+  /**
+   * What each key begins with, `session:` by default. Entries of the app must
+   * not begin with it: whoever can write under it can write a session.
+   */
+  readonly prefix?: string
+  /**
+   * How long an operation waits for another one of the same session. Then it
+   * fails with `Timeout`. 5 seconds by default.
+   */
+  readonly timeout?: Duration.DurationInput
+}
+
+/**
+ * Makes the store with options. Make one store over the same data, and share
+ * it: only operations of one store exclude each other.
  *
- * A write that has begun is not interrupted; waiting for a turn is. A value
- * that is no record, torn by a crash for instance, is `Corrupt`.
+ * A write that has begun is not interrupted; waiting for another operation is.
+ * A value that is no record, torn by a crash for instance, is `Corrupt`. Fails
+ * with `SessionConfigError` when `timeout` is no duration.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makeWith = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<Context.Context<SessionStore | SingleProcess>, SessionConfigError, KeyValueStore.KeyValueStore> {
+  const timeout = Duration.millis(yield* boundOf(options.timeout ?? defaultTimeout))
+  return over(KeyValueStore.prefix(yield* KeyValueStore.KeyValueStore, options.prefix ?? defaultPrefix), timeout)
+})
+
+/**
+ * Makes the store with the defaults of its options.
  *
  * @since 0.1.0
  * @category constructors
@@ -37,10 +75,15 @@ export const make: Effect.Effect<
   Context.Context<SessionStore | SingleProcess>,
   never,
   KeyValueStore.KeyValueStore
-> = Effect.map(KeyValueStore.KeyValueStore, (values) => {
-  const turns = new KeyedTurns()
+> = Effect.map(
+  KeyValueStore.KeyValueStore,
+  (values) => over(KeyValueStore.prefix(values, defaultPrefix), defaultTimeout)
+)
 
-  /** A turn of `key`: `run` decides on the live record, and nothing comes between. */
+const over = (values: KeyValueStore.KeyValueStore, timeout: Duration.Duration) => {
+  const mutex = new KeyedMutex()
+
+  /** Runs `run` on the live record of `key`. No other operation of this key runs meanwhile. */
   const decide = <A>(
     operation: SessionStoreError["operation"],
     key: string,
@@ -59,7 +102,11 @@ export const make: Effect.Effect<
           ? error
           : new SessionStoreError({ reason: reasonOf(error), operation, cause: error })
       ),
-      (turn) => turns.run(key, turn)
+      (effect) =>
+        mutex.run(key, effect, {
+          timeout,
+          onTimeout: () => new SessionStoreError({ reason: "Timeout", operation })
+        })
     )
 
   const put = (key: string, stored: Stored) => Effect.uninterruptible(values.set(key, encode(stored)))
@@ -89,10 +136,10 @@ export const make: Effect.Effect<
           : Effect.succeed(false))
   })
   return Context.make(SessionStore, store).pipe(Context.add(SingleProcess, true))
-})
+}
 
 /**
- * Sessions in the `KeyValueStore`.
+ * Sessions in the `KeyValueStore`, under keys that begin with `session:`.
  *
  * ```ts
  * import { KeyValueStore } from "@effect/platform"
@@ -111,11 +158,22 @@ export const layer: Layer.Layer<SessionStore | SingleProcess, never, KeyValueSto
   make
 )
 
+/**
+ * `layer` with options.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerWith = (
+  options: Options
+): Layer.Layer<SessionStore | SingleProcess, SessionConfigError, KeyValueStore.KeyValueStore> =>
+  Layer.effectContext(makeWith(options))
+
 const has = (live: Option.Option<Stored>, version: Version | undefined): live is Option.Some<Stored> =>
   Option.isSome(live) && (version === undefined || live.value.version === version)
 
-// Text, for every `KeyValueStore` keeps text alike; with bytes some prefix only
-// what they write. The dot tells that nothing of the end is missing.
+// Text, because every `KeyValueStore` keeps text alike. With bytes, some prefix
+// only what they write. The dot shows that nothing of the end is missing.
 
 const encode = ({ data, expiresAt, version }: Stored) => {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)

@@ -34,6 +34,7 @@ import { operations } from "./laws/operations.js"
 import { processes } from "./laws/processes.js"
 import { crowds, races } from "./laws/races.js"
 import { scans } from "./laws/scan.js"
+import { slowWrites } from "./laws/slow-writes.js"
 import { sweeps } from "./laws/sweep.js"
 import { versions } from "./laws/versions.js"
 
@@ -85,6 +86,12 @@ export interface Capabilities {
    * tried: no kit can bring them about by itself.
    */
   readonly unreachable?: Layer.Layer<SessionStore, unknown>
+  /**
+   * A store of this kind whose every write takes ten seconds of `Clock`. Needed
+   * where exclusion is the store's own work, as over a `KeyValueStore`. Without
+   * it, slow writes are not tried: a kit cannot slow down a server.
+   */
+  readonly slowWrites?: Layer.Layer<SessionStore, unknown>
   /** Repeats the histories of a failure that named this seed; random by default. */
   readonly seed?: number
 }
@@ -130,7 +137,7 @@ export const lawsOf = <E>(layer: Layer.Layer<SessionStore, E>, capabilities: Cap
       .map((law) => ({ name: law.name + suffix, check: law.check(given) }))
   return [
     ...under(alone, [...operations, ...deadlines, ...versions, ...data, ...keys, ...interruption]),
-    ...under(alone, [...races, ...crowds, ...errors]),
+    ...under(alone, [...races, ...crowds, ...slowWrites, ...errors]),
     ...multiProcess ? under(two, processes) : [],
     ...multiProcess ? under(two, [...versions, ...races], " (through two processes)") : [],
     ...removes ? under(alone, sweeps) : [],

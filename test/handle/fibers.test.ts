@@ -3,8 +3,6 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Supervisor from "effect/Supervisor"
-import { KeyedTurns, Turn } from "../../src/internal/turns.js"
 import * as Faults from "../faults.js"
 import { cookieOf, increment, issued, outcome, request, rule, stored } from "./world.js"
 
@@ -185,59 +183,4 @@ describe("two fibers of one request", () => {
         expect(world.faults.calls).toEqual(["load", "replace", "replace"])
       })
   )
-})
-
-describe("a turn", () => {
-  rule("given to a waiter in the moment of its interruption is passed on", () =>
-    Effect.gen(function*() {
-      const turn = new Turn()
-      const end = yield* Deferred.make<void>()
-      const first = yield* Effect.fork(turn.run(Deferred.await(end)))
-      yield* settled
-      const second = yield* Effect.fork(turn.run(Effect.void))
-      const third = yield* Effect.fork(turn.run(Effect.succeed("third")))
-      yield* settled
-      yield* Deferred.succeed(end, undefined)
-      yield* Fiber.interruptFork(second)
-      yield* Fiber.join(first)
-      expect(yield* Fiber.join(third)).toBe("third")
-      expect(turn.isFree).toBe(true)
-    }))
-
-  rule("is passed on by one that fails, and by one that dies", () =>
-    Effect.gen(function*() {
-      const turn = new Turn()
-      yield* Effect.exit(turn.run(Effect.fail("no")))
-      yield* Effect.exit(turn.run(Effect.die("no")))
-      expect(turn.isFree).toBe(true)
-    }))
-
-  rule("of a key leaves nothing behind", () =>
-    Effect.gen(function*() {
-      const turns = new KeyedTurns()
-      const end = yield* Deferred.make<void>()
-      const fibers = yield* Effect.replicateEffect(Effect.fork(turns.run("a", Deferred.await(end))), 3)
-      yield* settled
-      expect([turns.has("a"), turns.has("b")]).toEqual([true, false])
-      yield* Fiber.interrupt(fibers[1]!)
-      yield* Deferred.succeed(end, undefined)
-      yield* Fiber.joinAll([fibers[0]!, fibers[2]!])
-      expect(turns.has("a")).toBe(false)
-    }))
-
-  rule("of a key has one watcher, which ends with the line", () =>
-    Effect.gen(function*() {
-      const turns = new KeyedTurns()
-      const end = yield* Deferred.make<void>()
-      const alive = yield* Supervisor.track
-      const fibers = yield* Effect.replicateEffect(Effect.fork(turns.run("a", Deferred.await(end))), 3).pipe(
-        Effect.supervised(alive)
-      )
-      yield* settled
-      expect((yield* alive.value).length).toBeGreaterThan(3)
-      yield* Deferred.succeed(end, undefined)
-      yield* Fiber.joinAll(fibers)
-      yield* settled
-      expect(yield* alive.value).toEqual([])
-    }))
 })

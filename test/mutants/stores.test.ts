@@ -15,7 +15,7 @@ import { moreStoreMutants } from "./more-stores.js"
 import type { Records } from "./reference.js"
 import { maxBytes, reference } from "./reference.js"
 import type { StoreMutant } from "./stores.js"
-import { storeMutants as firstStoreMutants } from "./stores.js"
+import { slowReference, storeMutants as firstStoreMutants } from "./stores.js"
 
 const storeMutants = [...firstStoreMutants, ...moreStoreMutants]
 
@@ -52,6 +52,7 @@ const laws = (mutant: Partial<StoreMutant>) => {
     anyKey: true,
     maxBytes,
     unreachable: outage(mutant.outage),
+    slowWrites: Layer.sync(SessionStore, () => (mutant.slowWrites ?? slowReference)(reference(new Map()))),
     seed: 1
   }
   const layer = layerOf(mutant)

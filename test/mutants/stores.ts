@@ -26,6 +26,8 @@ export interface StoreMutant {
   /** Every process has records of its own. */
   readonly alone?: boolean
   readonly singleProcess?: boolean
+  /** What it does when each write takes ten seconds. */
+  readonly slowWrites?: (parts: Parts) => Store
   /** What it does when its server is not there. */
   readonly outage?: Partial<Store>
 }
@@ -99,6 +101,14 @@ const inTurn = (store: Store): Store => {
   }
 }
 
+const withSlowWrites = (parts: Parts): Store => ({
+  ...parts.store,
+  ...checkThenAct(parts, Effect.sleep("10 seconds"))
+})
+
+/** A correct store whose writes take ten seconds. */
+export const slowReference = (parts: Parts): Store => inTurn(withSlowWrites(parts))
+
 const text = new TextDecoder()
 
 export const rule = (name: string, law: string, rules: Partial<Rules>): StoreMutant => ({ name, laws: [law], rules })
@@ -110,6 +120,14 @@ export const bug = (name: string, law: string, store: (parts: Parts) => Partial<
 })
 
 export const storeMutants: ReadonlyArray<StoreMutant> = [
+  {
+    name: "a slow write no longer excludes others",
+    laws: [
+      "a write that takes ten seconds still excludes others: of two replaces of one version one is stored",
+      "a write that takes ten seconds still excludes others: what was removed meanwhile does not come back"
+    ],
+    slowWrites: withSlowWrites
+  },
   // load
   bug("the deadline is read back in seconds", "a load finds a live record: its data, version and deadline", (p) => ({
     load: (key) =>
