@@ -69,10 +69,12 @@ import { SessionScan, SessionStore, SessionStoreError, SessionSweeper, Version }
  */
 export interface Options {
   /**
-   * Where the files are; belongs to this store alone. Created with mode 0700
-   * when missing. One that is there must be the process's own and not writable
-   * by others. When another directory takes its place (a lost mount), every
-   * operation is `Rejected` until the first one is back.
+   * Where the files are. It belongs to this store alone, and is created with
+   * mode 0700 if it is missing. An existing directory must belong to the user of
+   * the process, and only that user may write to it. The owner of a mounted volume
+   * is often root: name a directory inside the volume. If another directory takes
+   * its place (a lost mount), every operation is `Rejected` until the first one is
+   * back.
    */
   readonly directory: string
   /**
@@ -418,14 +420,21 @@ const checkOptions = Effect.fnUntraced(function*(options: Options) {
 })
 
 /** Creates the directory when it is missing, and says which one it is. */
-const openRoot = Effect.fnUntraced(function*(name: string) {
+const openRoot = Effect.fnUntraced(function*(given: string) {
+  const name = given.trim() // a secret from a file often ends in a newline
   if (process.geteuid === undefined) {
     return yield* misconfigured("directory", "The file store needs a POSIX file system: it does not run on Windows.")
   }
   if (name === "" || name.includes("\0")) {
     return yield* misconfigured("directory", "The directory needs a name.")
   }
-  const cannot = (cause: Fault) => misconfigured("directory", "The directory cannot be created or opened.", cause.cause)
+  const cannot = (cause: Fault) =>
+    misconfigured(
+      "directory",
+      `The directory cannot be created or opened${cause.code === undefined ? "" : ` (${cause.code})`}. ` +
+        "The user of the process needs write permission in the directory above it.",
+      cause.cause
+    )
   yield* call<unknown>((done) => fs.mkdir(name, { recursive: true, mode: 0o700 }, done)).pipe(Effect.mapError(cannot))
   const directory = yield* call<string>((done) => fs.realpath.native(name, done)).pipe(Effect.mapError(cannot))
   const stats = yield* call<fs.BigIntStats>((done) => fs.lstat(directory, { bigint: true }, done)).pipe(
@@ -437,7 +446,9 @@ const openRoot = Effect.fnUntraced(function*(name: string) {
   if (Number(stats.uid) !== process.geteuid() || (Number(stats.mode) & writableByOthers) !== 0) {
     return yield* misconfigured(
       "directory",
-      "The directory must belong to the user of the process and be writable by nobody else: chown it, chmod 700."
+      "The directory must belong to the user of the process, and only that user may write to it: " +
+        "use chown, and chmod 700. If it is a mounted volume, whose owner is root, name a directory inside it, " +
+        "like /volume/sessions. The store creates that directory."
     )
   }
   return { directory, dev: stats.dev, ino: stats.ino }

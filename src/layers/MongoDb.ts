@@ -114,7 +114,7 @@ export const make: (
     const client = yield* Effect.acquireRelease(
       Effect.try({
         try: () =>
-          new driver.MongoClient(Redacted.isRedacted(url) ? Redacted.value(url) : url, {
+          new driver.MongoClient((Redacted.isRedacted(url) ? Redacted.value(url) : url).trim(), {
             ...options,
             ...bounds(millis)
           }),

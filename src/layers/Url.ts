@@ -14,27 +14,46 @@
  * | `memory:` | | `capacity` |
  * | `file:./directory`, `file:///directory` | | |
  * | `redis://[user:password@]host[:port][/database]`, `rediss://…` for TLS | `ioredis` | `prefix`, `timeout`, and those of `layers/Redis` |
+ * | `valkey://…`, `valkeys://…` for TLS | `ioredis` | as `redis` and `rediss`, below too |
  * | `redis+cluster://[user:password@]host[:port],…` | `ioredis` | the same |
  * | `redis+sentinel://[user:password@]host[:port],…/master[/database]` | `ioredis` | the same |
  * | `rediss+cluster://…`, `rediss+sentinel://…` for TLS | `ioredis` | the same |
  * | `memcached://host[:port],…` | | `prefix`, `timeout` |
  * | `mongodb://[user:password@]host[:port],…[/database]`, `mongodb+srv://…` | `mongodb` | `collection`, `timeout`, and the driver's own |
  * | `dynamodb://[key:secret@]region/table` | `@aws-sdk/client-dynamodb` | `endpoint`, `createTable`, `timeout` |
- * | `postgres://[user:password@]host[:port][/database]`, `postgresql://…` | `@effect/sql-pg` | `table`, `schema`, `timeout`, and of the driver's: `application_name`, `options`, `statement_timeout`, `sslmode`, `sslrootcert`, `sslcert`, `sslkey` |
- * | `mysql://[user:password@]host[:port]/database`, `mariadb://…` | `@effect/sql-mysql2` | `table`, `timeout`, `ssl-mode` |
+ * | `postgres://[user:password@]host[:port][/database]`, `postgresql://…` | `@effect/sql-pg` | `table`, `schema`, `timeout`, and those below |
+ * | `mysql://[user:password@]host[:port]/database`, `mariadb://…` | `@effect/sql-mysql2` | `table`, `timeout`, and those below |
  * | `sqlite:./file`, `sqlite:///file`, `sqlite::memory:` | `@effect/sql-libsql` | `table`, `timeout` |
  *
  * `timeout` is in milliseconds: the longest that an operation may take, 2000 by
- * default. `ssl-mode` is `REQUIRED` (encrypted, whoever answers) or
- * `VERIFY_IDENTITY`; without it nothing is encrypted. An `endpoint` by plain
- * `http://` is an emulator: there the table is created unless `createTable` is
- * `false`, and requests are signed with "local" where no key is given;
- * everywhere else `createTable` is `false` and keys are found as the AWS SDK
- * does it. What else the parameters mean, and whether the server has to be up
- * when the Layer is built, is told where the store is defined.
+ * default.
  *
- * Everything in a URL is percent-encoded: a `/`, `?`, `#`, `@` or `%` in a
- * password, and a `?`, `#` or `%` in the name of a file.
+ * PostgreSQL takes what a provider's console shows. The driver gets
+ * `application_name`, `fallback_application_name`, `host` (a directory of sockets,
+ * as in `postgres://user@/database?host=/cloudsql/…`), `idle_in_transaction_session_timeout`,
+ * `lock_timeout`, `options`, `password`, `port`, `ssl`, `sslcert`, `sslkey`, `sslmode`,
+ * `sslnegotiation`, `sslrootcert`, `statement_timeout`, `uselibpqcompat` and `user`.
+ * `connect_timeout` is in seconds, `timeout` by default. `connection_limit` is 10 by
+ * default. `channel_binding` is not enforced, because the driver cannot;
+ * `sslmode=verify-full` proves who answers. `target_session_attrs` is `any`,
+ * `read-write` or `primary`: a standby would show sessions that have ended.
+ *
+ * MySQL takes `ssl-mode`: `DISABLED` (the default), `REQUIRED` (encrypted, whoever
+ * answers), `VERIFY_CA` or `VERIFY_IDENTITY`. Instead of it `ssl=true`, mysql2's
+ * `ssl={"rejectUnauthorized":true}` and Prisma's `sslaccept=strict` verify the
+ * identity. `socketPath` is a socket's file, `charset` utf8mb4, `connectTimeout` in
+ * milliseconds, `connection_limit` (or `connectionLimit`) 10 by default.
+ *
+ * An `endpoint` of DynamoDB by plain `http://` is an emulator. There the table is
+ * created unless `createTable` is `false`, and requests are signed with "local" if
+ * no key is given. Elsewhere `createTable` is `false`, and the AWS SDK finds the
+ * keys. The module of each store says what else the parameters mean, and whether
+ * the server has to be up when the Layer is built.
+ *
+ * White space around a URL is dropped, because a secret from a file often ends in
+ * a newline. Everything in a URL is percent-encoded: a `/`, `?`, `#`, `@` or `%` in
+ * a password, and a `?`, `#` or `%` in the name of a file. A parameter that a
+ * driver knows and that would break a promise of the store is refused by name.
  *
  * @since 0.1.0
  */
@@ -51,6 +70,17 @@ import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { connect, Socket } from "node:net"
 import { loadDriver, rethrow } from "../internal/driver.js"
+import {
+  type Address,
+  invalidUrl,
+  misspelt,
+  oneOf,
+  type Opened,
+  parse,
+  type Scheme,
+  wholeNumber,
+  withOneHost
+} from "../internal/storeUrl.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import { SessionStore } from "../SessionStore.js"
 
@@ -122,144 +152,17 @@ export const layerConfig = (
   Layer.unwrapEffect(Effect.map(Config.unwrap(options), layer))
 
 const textOf = (url: Url | Options): string => {
-  if (typeof url === "string") return url
-  return Redacted.isRedacted(url) ? Redacted.value(url) : textOf(url.url)
+  if (typeof url === "string") return url.trim() // a secret from a file often ends in a newline
+  return textOf(Redacted.isRedacted(url) ? Redacted.value(url) : url.url)
 }
-
-type Opened = Effect.Effect<Layer.Layer<SessionStore, SessionConfigError>, SessionConfigError>
 
 const open = (text: string): Opened => {
   const name = /^[a-z+]+:/i.exec(text)?.[0].toLowerCase() ?? ""
   const scheme = Object.hasOwn(schemes, name) ? schemes[name] : undefined
   return scheme === undefined
-    ? wrong(`A store's URL begins with one of ${Object.keys(schemes).join(" ")}`)
+    ? invalidUrl(`A store's URL begins with one of ${Object.keys(schemes).join(" ")}`)
     : Effect.flatMap(parse(name + text.slice(name.length), scheme), scheme.open)
 }
-
-// Reading a URL. Nothing of it is repeated: what a password holds that is not
-// encoded as it should be makes the rest of it a host, a path, a parameter.
-
-interface Address {
-  readonly scheme: Scheme
-  /** `user:password`, as it was written. */
-  readonly credentials: string | undefined
-  /** Decoded; of a URL with a host what comes after the slash. */
-  readonly path: string
-  readonly host: string
-  /** Ours, decoded. */
-  readonly parameters: ReadonlyMap<string, string>
-  /** The URL without our parameters. */
-  readonly forDriver: string
-}
-
-interface Scheme {
-  readonly form: string
-  readonly hasHost: boolean
-  readonly parameters: ReadonlyArray<string>
-  /** Parameters that are left to the driver. */
-  readonly driver?: ReadonlyArray<string> | "any"
-  readonly open: (address: Address) => Opened
-}
-
-type Parsed<A> = Either.Either<A, SessionConfigError>
-
-const wrong = (message: string) => new SessionConfigError({ option: "url", message })
-
-const misspelt = ({ form }: Scheme, what: string) => wrong(`${what} Write the URL as ${form}`)
-
-const parse = (text: string, scheme: Scheme): Parsed<Address> =>
-  Either.gen(function*() {
-    const parts = /^[^:]+:(?:\/\/([^/?#]*))?([^?#]*)(?:\?([^#]*))?$/s.exec(text)
-    if (parts === null) return yield* Either.left(misspelt(scheme, `Percent-encode a "#": it is %23.`))
-    const [, authority, path = "", query] = parts
-    if (!isEncoded(text)) return yield* Either.left(misspelt(scheme, `Percent-encode a "%": it is %25.`))
-    const mistake = scheme.hasHost ? mistakeOfHost(text, authority) : mistakeOfFile(authority)
-    if (mistake !== undefined) return yield* Either.left(misspelt(scheme, mistake))
-
-    const { left, ours } = yield* readParameters(query, scheme)
-    const at = authority?.lastIndexOf("@") ?? -1
-    return {
-      scheme,
-      credentials: at < 0 ? undefined : authority?.slice(0, at),
-      host: authority?.slice(at + 1) ?? "",
-      path: decodeURIComponent(scheme.hasHost ? path.slice(1) : path),
-      parameters: ours,
-      forDriver: text.replace(/\?.*/s, "") + (left.length === 0 ? "" : `?${left.join("&")}`)
-    }
-  })
-
-const isEncoded = (text: string) => {
-  try {
-    decodeURIComponent(text)
-    return true
-  } catch {
-    return false
-  }
-}
-
-const mistakeOfHost = (text: string, authority = ""): string | undefined => {
-  const isTwice = text.indexOf("@") !== text.lastIndexOf("@")
-  if (isTwice || text.includes("@") !== authority.includes("@") || /[\s\\]/.test(text)) {
-    return `Percent-encode the password: "/", "?" and "@" are %2F, %3F and %40.`
-  }
-  return /^([^@]*@)?$/.test(authority) ? "The host is missing." : undefined
-}
-
-const mistakeOfFile = (authority = ""): string | undefined =>
-  authority === "" ? undefined : "No host belongs between two slashes and the third."
-
-const readParameters = (query: string | undefined, scheme: Scheme) =>
-  Either.gen(function*() {
-    const { driver = [], parameters } = scheme
-    const known = driver === "any" ? parameters : [...parameters, ...driver]
-    const ours = new Map<string, string>()
-    const left: Array<string> = []
-    const seen = new Set<string>()
-    for (const pair of query ? query.split("&") : []) {
-      const [name = "", value = ""] = pair.split(/=(.*)/s).map(decodeURIComponent)
-      if (known.includes(name)) {
-        if (value === "" || seen.has(name)) {
-          return yield* Either.left(wrong(`The parameter "${name}" is ${value === "" ? "empty" : "there twice"}.`))
-        }
-        seen.add(name)
-      } else if (driver !== "any") {
-        const they = known.length === 0 ? "It takes none." : `It takes ${known.join(", ")}.`
-        return yield* Either.left(misspelt(scheme, `There is a parameter that is not known. ${they}`))
-      }
-      if (parameters.includes(name)) ours.set(name, value)
-      else left.push(pair)
-    }
-    return { ours, left }
-  })
-
-/** A parameter that is a whole number, if it is there. */
-const wholeNumber = ({ parameters }: Address, name: string): Parsed<number | undefined> => {
-  const text = parameters.get(name)
-  return text === undefined || /^\d{1,15}$/.test(text)
-    ? Either.right(text === undefined ? undefined : Number(text))
-    : Either.left(
-      wrong(`The parameter "${name}" has to be a whole number${name === "timeout" ? ", of milliseconds" : ""}.`)
-    )
-}
-
-/** A parameter that is one of some words, if it is there. */
-const oneOf = <const Word extends string>(
-  { parameters }: Address,
-  name: string,
-  ...words: ReadonlyArray<Word>
-): Parsed<Word | undefined> => {
-  const text = parameters.get(name)
-  const word = words.find((word) => word === text)
-  return text === undefined || word !== undefined
-    ? Either.right(word)
-    : Either.left(wrong(`The parameter "${name}" has to be one of ${words.join(", ")}.`))
-}
-
-/** The URL as Node reads it, which knows of one host only. */
-const withOneHost = ({ forDriver, scheme }: Address): Parsed<URL> =>
-  URL.canParse(forDriver)
-    ? Either.right(new URL(forDriver))
-    : Either.left(misspelt(scheme, "The host or its port makes no sense."))
 
 // Loading what it needs.
 
@@ -354,18 +257,63 @@ const mongodb = (form: string): Scheme => ({
 const postgres = (form: string): Scheme => ({
   form,
   hasHost: true,
-  parameters: ["table", "schema", "timeout"],
-  driver: ["application_name", "options", "statement_timeout", "sslmode", "sslrootcert", "sslcert", "sslkey"],
+  hostParameter: "host",
+  parameters: [
+    "table",
+    "schema",
+    "timeout",
+    "connect_timeout",
+    "connection_limit",
+    "channel_binding",
+    "pgbouncer",
+    "target_session_attrs"
+  ],
+  driver: [
+    "application_name",
+    "fallback_application_name",
+    "host",
+    "idle_in_transaction_session_timeout",
+    "lock_timeout",
+    "options",
+    "password",
+    "port",
+    "ssl",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslrootcert",
+    "statement_timeout",
+    "uselibpqcompat",
+    "user"
+  ],
+  refused: {
+    binary: "the store reads rows as text",
+    client_encoding: "the store needs UTF-8",
+    currentSchema: "write schema=… instead",
+    dbname: "write the database after the host",
+    encoding: "the store needs UTF-8",
+    gssencmode: "the driver has no GSSAPI",
+    pool_timeout: "write timeout=…, in milliseconds, instead",
+    query_timeout: "the driver would stop waiting for a write that the server still does; write timeout=… instead",
+    replication: "a replication connection takes no statements with parameters"
+  },
   open: (address) =>
     Effect.gen(function*() {
       yield* withOneHost(address)
+      const seconds = yield* wholeNumber(address, "connect_timeout")
+      const connections = yield* wholeNumber(address, "connection_limit")
+      // The driver cannot require a channel binding. sslmode=verify-full proves who answers.
+      yield* oneOf(address, "channel_binding", "disable", "prefer", "require")
+      yield* oneOf(address, "pgbouncer", "true", "false") // the statements have no names, so a pooler can take them
+      yield* oneOf(address, "target_session_attrs", "any", "read-write", "primary")
       const { PgClient } = yield* load("@effect/sql-pg", address.scheme, () => import("@effect/sql-pg").catch(rethrow))
-      return yield* openSql(address, "PostgreSQL", (connectTimeout) =>
+      return yield* openSql(address, "PostgreSQL", (timeout) =>
         withSockets((keep) =>
           PgClient.layer({
             url: Redacted.make(address.forDriver),
-            connectTimeout,
-            maxConnections,
+            connectTimeout: seconds ? seconds * 1000 : timeout,
+            maxConnections: connections || maxConnections,
             stream: () => keep(new Socket())
           })
         ))
@@ -375,16 +323,55 @@ const postgres = (form: string): Scheme => ({
 const mysql = (form: string): Scheme => ({
   form,
   hasHost: true,
-  parameters: ["table", "timeout", "ssl-mode"],
+  hostParameter: "socketPath",
+  parameters: [
+    "table",
+    "timeout",
+    "ssl-mode",
+    "ssl",
+    "sslaccept",
+    "socketPath",
+    "charset",
+    "connectTimeout",
+    "connection_limit",
+    "connectionLimit"
+  ],
+  refused: {
+    ...Object.fromEntries(
+      [
+        "bigNumberStrings",
+        "dateStrings",
+        "decimalNumbers",
+        "nestTables",
+        "rowsAsArray",
+        "supportBigNumbers",
+        "timezone",
+        "typeCast"
+      ].map((name) => [name, "it changes how rows are read"])
+    ),
+    debug: "it prints statements with their values",
+    flags: "FOUND_ROWS and others change what a write reports",
+    multipleStatements: "the store sends single statements",
+    sslmode: "write ssl-mode=REQUIRED or ssl-mode=VERIFY_IDENTITY instead",
+    sslMode: "write ssl-mode=REQUIRED or ssl-mode=VERIFY_IDENTITY instead"
+  },
   open: (address) =>
     Effect.gen(function*() {
       const { hostname, password, port, username } = yield* withOneHost(address)
       if (address.path === "") return yield* misspelt(address.scheme, "The database is missing.")
-      const sslMode = yield* oneOf(address, "ssl-mode", "REQUIRED", "VERIFY_IDENTITY")
+      const ssl = yield* mysqlTls(address)
+      const connectTimeout = yield* wholeNumber(address, "connectTimeout")
+      const connections = (yield* wholeNumber(address, "connection_limit")) ??
+        (yield* wholeNumber(address, "connectionLimit"))
+      if (!/^utf8mb4(_\w+)?$/i.test(address.parameters.get("charset") ?? "utf8mb4")) {
+        return yield* invalidUrl(`The parameter "charset" has to be utf8mb4.`)
+      }
       const { MysqlClient } = yield* load("@effect/sql-mysql2", address.scheme, () =>
         import("@effect/sql-mysql2").catch(rethrow))
+      const socketPath = address.parameters.get("socketPath")
       const [host, portNumber] = [decodeURIComponent(hostname).replace(/^\[|\]$/g, ""), Number(port || 3306)]
-      return yield* openSql(address, "MySQL", (connectTimeout) =>
+      const target = socketPath === undefined ? { host, port: portNumber } : { path: socketPath }
+      return yield* openSql(address, "MySQL", (timeout) =>
         withSockets((keep) =>
           MysqlClient.layer({
             host,
@@ -392,19 +379,53 @@ const mysql = (form: string): Scheme => ({
             username: decodeURIComponent(username),
             password: Redacted.make(decodeURIComponent(password)),
             database: address.path,
-            maxConnections,
+            maxConnections: connections || maxConnections,
             poolConfig: {
-              connectTimeout,
-              maxIdle: maxConnections,
+              connectTimeout: connectTimeout || timeout,
+              maxIdle: connections || maxConnections,
               stream: () =>
-                keep(connect({ host, port: portNumber, keepAlive: true, noDelay: true })),
-              ...(sslMode &&
-                { ssl: { rejectUnauthorized: sslMode !== "REQUIRED", verifyIdentity: sslMode !== "REQUIRED" } })
+                keep(connect({ ...target, keepAlive: true, noDelay: true })),
+              ...(ssl === undefined ? {} : { ssl })
             }
           })
         ))
     })
 })
+
+/** How the connection is encrypted, by MySQL's own words, by mysql2's or by Prisma's. */
+const mysqlTls = (address: Address) =>
+  Effect.gen(function*() {
+    const encrypted = { rejectUnauthorized: false, verifyIdentity: false }
+    const verified = { rejectUnauthorized: true, verifyIdentity: true }
+    const mode = yield* oneOf(address, "ssl-mode", "DISABLED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
+    const accept = yield* oneOf(address, "sslaccept", "accept_invalid_certs", "strict")
+    const option = yield* oneOf(
+      address,
+      "ssl",
+      "true",
+      "false",
+      `{"rejectUnauthorized":true}`,
+      `{"rejectUnauthorized":false}`
+    )
+    if ([mode, accept, option].filter((each) => each !== undefined).length > 1) {
+      return yield* invalidUrl(`Write one of the parameters "ssl-mode", "ssl" and "sslaccept".`)
+    }
+    switch (mode ?? accept ?? option) {
+      case "REQUIRED":
+      case "accept_invalid_certs":
+      case `{"rejectUnauthorized":false}`:
+        return encrypted
+      case "VERIFY_CA":
+        return { ...verified, verifyIdentity: false }
+      case "VERIFY_IDENTITY":
+      case "strict":
+      case "true":
+      case `{"rejectUnauthorized":true}`:
+        return verified
+      default:
+        return undefined
+    }
+  })
 
 const sqlite = (form: string): Scheme => ({
   form,
@@ -486,7 +507,7 @@ const dynamodb: Scheme = {
       if (!/^[\w-]+$/.test(region)) return yield* misspelt(scheme, "The region has letters, digits and dashes.")
       if (table === "") return yield* misspelt(scheme, "The table is missing.")
       if (endpoint !== undefined && !(/^https?:\/\//.test(endpoint) && URL.canParse(endpoint))) {
-        return yield* wrong(`The parameter "endpoint" has to be a URL, like http://localhost:8000.`)
+        return yield* invalidUrl(`The parameter "endpoint" has to be a URL, like http://localhost:8000.`)
       }
       const timeout = yield* wholeNumber(address, "timeout")
       const isEmulator = endpoint?.startsWith("http:") ?? false
@@ -511,10 +532,16 @@ const schemes: { readonly [name: string]: Scheme } = {
   "file:": file,
   "redis:": redis("redis://[user:password@]host[:port][/database]"),
   "rediss:": redis("rediss://[user:password@]host[:port][/database]"),
+  "valkey:": redis("valkey://[user:password@]host[:port][/database]"),
+  "valkeys:": redis("valkeys://[user:password@]host[:port][/database]"),
   "redis+cluster:": redis("redis+cluster://[user:password@]host[:port],…"),
   "rediss+cluster:": redis("rediss+cluster://[user:password@]host[:port],…"),
   "redis+sentinel:": redis("redis+sentinel://[user:password@]host[:port],…/master[/database]"),
   "rediss+sentinel:": redis("rediss+sentinel://[user:password@]host[:port],…/master[/database]"),
+  "valkey+cluster:": redis("valkey+cluster://[user:password@]host[:port],…"),
+  "valkeys+cluster:": redis("valkeys+cluster://[user:password@]host[:port],…"),
+  "valkey+sentinel:": redis("valkey+sentinel://[user:password@]host[:port],…/master[/database]"),
+  "valkeys+sentinel:": redis("valkeys+sentinel://[user:password@]host[:port],…/master[/database]"),
   "memcached:": memcached,
   "mongodb:": mongodb("mongodb://[user:password@]host[:port],…[/database]"),
   "mongodb+srv:": mongodb("mongodb+srv://[user:password@]host[/database]"),

@@ -35,12 +35,13 @@ export const parseAddress = (url: string): Effect.Effect<Address, SessionConfigE
   })
 
 const forms = "Write it as redis://[user:password@]host[:port][/database], redis+cluster://host:port,host:port or " +
-  "redis+sentinel://host:port,host:port/master-name, percent-encoded; rediss for TLS."
+  "redis+sentinel://host:port,host:port/master-name, percent-encoded. Use rediss for TLS. valkey and valkeys mean the same."
 
 const wrong = (message: string) => new SessionConfigError({ option: "url", message: `${message} ${forms}` })
 
 // The last @ ends the credentials, as it does for WHATWG URLs.
-const shape = /^(rediss?)(?:\+(cluster|sentinel))?:\/\/(?:([^/?#]*)@)?([^@/?#]+)(?:\/([^?#@]*))?(?:\?([^#]*))?$/i
+const shape =
+  /^(rediss?|valkeys?)(?:\+(cluster|sentinel))?:\/\/(?:([^/?#]*)@)?([^@/?#]+)(?:\/([^?#@]*))?(?:\?([^#]*))?$/i
 
 const parse = (url: string): Address => {
   const [, scheme = "", kind = "", credentials = "", hosts = "", path = "", query = ""] = shape.exec(url) ??
@@ -48,7 +49,7 @@ const parse = (url: string): Address => {
   const common = {
     ...login(credentials),
     ...parameters(query),
-    ...(scheme.toLowerCase() === "rediss" ? { secure: true } : {})
+    ...(/^(rediss|valkeys)$/i.test(scheme) ? { secure: true } : {})
   }
   switch (kind.toLowerCase()) {
     case "cluster":

@@ -246,6 +246,30 @@ describe("the file store", () => {
       }))
   }
 
+  const isRoot = process.geteuid?.() === 0
+  for (const mode of [0o2775, 0o777, 0o755]) {
+    it.scoped.skipIf(!isRoot)(
+      `a volume of another user with mode ${mode.toString(8)} is refused, and a directory inside it works`,
+      () =>
+        Effect.gen(function*() {
+          const volume = yield* temporary
+          fs.chownSync(volume, 12345, 12345)
+          fs.chmodSync(volume, mode)
+          const error = yield* Effect.flip(open({ directory: volume }))
+          expect(error).toMatchObject({ _tag: "SessionConfigError", option: "directory" })
+          expect(error.message).toContain("name a directory inside it")
+          yield* open({ directory: path.join(volume, "sessions") })
+        })
+    )
+  }
+
+  it.scoped("drops white space around the name of the directory", () =>
+    Effect.gen(function*() {
+      const parent = yield* temporary
+      yield* open({ directory: `${path.join(parent, "sessions")}\n` })
+      expect(fs.readdirSync(parent)).toEqual(["sessions"])
+    }))
+
   it.scoped("refuses a file system that bears no writes, or no links", () =>
     Effect.gen(function*() {
       yield* leave

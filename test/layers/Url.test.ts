@@ -11,6 +11,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { mkdirSync, readdirSync } from "node:fs"
 import { inspect } from "node:util"
 import { afterAll, describe } from "vitest"
 import * as SessionStoreUrl from "../../src/layers/Url.js"
@@ -70,6 +71,44 @@ describe("opens what the URL says", () => {
     it.live.skipIf(url === undefined)(name, () => use(Redacted.make(url!)))
   }
 
+  it.live.skipIf(postgresUrl === undefined)("PostgreSQL by the directory of its socket", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const [{ unix_socket_directories: directory }] = (yield* sql.unsafe("SHOW unix_socket_directories")) as any
+      const { password, pathname, port, username } = new URL(postgresUrl!)
+      yield* use(
+        `postgres://${username}:${password}@${pathname}?host=${directory.split(",")[0]}&port=${port}&table=${own}`
+      )
+    }).pipe(Effect.provide(PgClient.layer({ url: Redacted.make(postgresUrl!) }))))
+
+  it.live.skipIf(mysqlUrl === undefined)("MariaDB by its socket", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const [{ socket }] = (yield* sql.unsafe("SELECT @@socket AS socket")) as any
+      const { password, pathname, username } = new URL(mysqlUrl!)
+      const url = `mysql://${username}:${password}@${pathname}?socketPath=${socket}&table=${own}`
+      // The server may let the user in by TCP only. Only the socket is asked for here.
+      expect(yield* answer(url)).toMatch(/^taken$|ER_ACCESS_DENIED_ERROR/)
+    }).pipe(Effect.provide(MysqlClient.layer({ url: Redacted.make(mysqlUrl!) }))))
+
+  it.live.skipIf(redisUrl === undefined)("Valkey's scheme", () => use(redisUrl!.replace("redis:", "valkey:")))
+
+  it.live.skipIf(postgresUrl === undefined)(
+    "what a provider appends, on a server that answers",
+    () =>
+      Effect.gen(function*() {
+        yield* use(
+          withParameters(
+            postgresUrl,
+            `table=${own}&sslmode=disable&channel_binding=prefer&connect_timeout=5&connection_limit=3&pgbouncer=true`
+          )!
+        )
+        yield* use(
+          withParameters(mysqlUrl, `table=${own}&ssl-mode=DISABLED&charset=utf8mb4_general_ci&connectionLimit=3`)!
+        )
+      })
+  )
+
   it.live("as text, as options and from Config", () =>
     Effect.gen(function*() {
       yield* use("memory:")
@@ -84,6 +123,85 @@ describe("opens what the URL says", () => {
     }))
 })
 
+const answer = (url: string) =>
+  build(url).pipe(
+    Effect.as("taken"),
+    Effect.catchAll((error) => Effect.succeed(error.message)),
+    Effect.timeoutTo({ duration: "10 seconds", onSuccess: (text) => text, onTimeout: () => "waits" })
+  )
+
+describe("understands a URL as a provider gives it", () => {
+  const urls: ReadonlyArray<readonly [provider: string, url: string]> = [
+    ["Neon", "postgresql://u:p@127.0.0.1:1/db?sslmode=require&channel_binding=require"],
+    ["Neon, for clients without SNI", "postgresql://u:p@127.0.0.1:1/db?options=endpoint%3Dep-cool&sslmode=require"],
+    ["Supabase with its pooler", "postgres://postgres.abc:p@127.0.0.1:1/postgres?sslmode=require&pgbouncer=true"],
+    ["Prisma's pool", "postgresql://u:p@127.0.0.1:1/db?connection_limit=5&pgbouncer=true&schema=public"],
+    ["Aiven for PostgreSQL", "postgres://u:p@127.0.0.1:1/defaultdb?sslmode=require"],
+    ["what pg writes in its warning", "postgresql://u:p@127.0.0.1:1/db?uselibpqcompat=true&sslmode=require"],
+    ["libpq's timeouts", "postgresql://u:p@127.0.0.1:1/db?connect_timeout=1&target_session_attrs=read-write"],
+    ["Cloud SQL by a socket", "postgresql://u:p@/db?host=/cloudsql/project:region:instance"],
+    ["Cloud SQL by a socket, encoded", "postgresql://u:p@/db?host=%2Fcloudsql%2Fproject:region:instance"],
+    ["a socket without a user", "postgresql:///db?host=/no/such/directory&user=u&password=p"],
+    ["Heroku", "postgres://u:p@127.0.0.1:1/db?ssl=true"],
+    ["PlanetScale", "mysql://u:p@127.0.0.1:1/db?ssl={%22rejectUnauthorized%22:true}"],
+    ["PlanetScale, not encoded", `mysql://u:p@127.0.0.1:1/db?ssl={"rejectUnauthorized":true}`],
+    ["Prisma for PlanetScale", "mysql://u:p@127.0.0.1:1/db?sslaccept=strict"],
+    ["Aiven and DigitalOcean for MySQL", "mysql://u:p@127.0.0.1:1/defaultdb?ssl-mode=REQUIRED"],
+    ["Cloud SQL for MySQL", "mysql://u:p@/db?socketPath=/cloudsql/project:region:instance"],
+    ["Aiven for Valkey", "valkeys://default:p@127.0.0.1:1"],
+    ["Valkey", "valkey://127.0.0.1:1/0?timeout=100"],
+    ["Upstash and Heroku", "rediss://default:p@127.0.0.1:1"],
+    ["DocumentDB", "mongodb://u:p@127.0.0.1:1/?replicaSet=rs0&readPreference=secondaryPreferred&retryWrites=false"],
+    ["Atlas and Cosmos DB", "mongodb://u:p@127.0.0.1:1/db?retryWrites=true&w=majority&maxIdleTimeMS=120000&appName=x"]
+  ]
+  for (const [provider, url] of urls) {
+    it.live(provider, () => Effect.map(answer(url), (text) => expect(text).toMatch(/^(taken|waits|Failed to connect)/)))
+  }
+})
+
+describe("refuses by name a parameter that would break a promise", () => {
+  const urls: ReadonlyArray<readonly [url: string, says: RegExp]> = [
+    ["postgres://h/db?query_timeout=5", /"query_timeout".*timeout=/],
+    ["postgres://h/db?replication=database", /"replication"/],
+    ["postgres://h/db?client_encoding=latin1", /"client_encoding".*UTF-8/],
+    ["postgres://h/db?target_session_attrs=standby", /"target_session_attrs" has to be one of any, read-write/],
+    ["postgres://h/db?connect_timeout=soon", /"connect_timeout" has to be a whole number/],
+    ["mysql://h/db?flags=FOUND_ROWS", /"flags"/],
+    ["mysql://h/db?debug=true", /"debug"/],
+    ["mysql://h/db?charset=latin1", /"charset" has to be utf8mb4/],
+    ["mysql://h/db?ssl-mode=REQUIRED&sslaccept=strict", /one of the parameters/]
+  ]
+  for (const [url, says] of urls) {
+    it.live(url, () => Effect.map(answer(url), (text) => expect(text).toMatch(says)))
+  }
+})
+
+describe("drops white space around a URL", () => {
+  const directory = `${files.directory}/space`
+  const urls = [
+    "redis://127.0.0.1:1",
+    "memcached://127.0.0.1:1",
+    "mongodb://127.0.0.1:1/x",
+    "postgres://127.0.0.1:1/x",
+    "mysql://127.0.0.1:1/x",
+    `file:${directory}/sessions`,
+    `sqlite:${directory}/sessions.db`,
+    "memory:"
+  ]
+  for (const url of urls) {
+    for (const space of ["\n", "\r\n", " \t", "\u00a0"]) {
+      it.live(`${url.split(":")[0]}: and ${JSON.stringify(space)}`, () =>
+        Effect.gen(function*() {
+          mkdirSync(directory, { recursive: true })
+          for (const text of [url + space, space + url]) {
+            expect(yield* answer(text)).toMatch(/^(taken|Failed to connect)/)
+          }
+          expect(readdirSync(directory).filter((name) => /\s/.test(name))).toEqual([])
+        }))
+    }
+  }
+})
+
 const build = (url: string) => Effect.scoped(Layer.build(SessionStoreUrl.layer(url)))
 
 describe("says what is wrong with a URL", () => {
@@ -92,7 +210,6 @@ describe("says what is wrong with a URL", () => {
     ["", schemes],
     ["hunter2", schemes],
     ["hunter2://host", schemes],
-    [" redis://host", schemes],
     ["constructor:x", schemes],
     ["http://host", schemes],
     ["memory:x", /nothing to name/],
@@ -149,7 +266,10 @@ describe("says what is wrong with a URL", () => {
     ["postgresql://", /host is missing.*postgresql:/],
     ["mysql://host", /database is missing.*mysql:/],
     ["mysql://host:port/db", /host or its port/],
-    ["mysql://host/db?ssl-mode=PREFERRED", /"ssl-mode" has to be one of REQUIRED, VERIFY_IDENTITY/],
+    [
+      "mysql://host/db?ssl-mode=PREFERRED",
+      /"ssl-mode" has to be one of DISABLED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY/
+    ],
     ["mysql://u:hunter2@127.0.0.1:1/db", /Failed to connect to MySQL \(ECONNREFUSED\)/],
     ["mysql://u:hunter2@127.0.0.1:1/db?ssl-mode=VERIFY_IDENTITY", /Failed to connect to MySQL/],
     ["mariadb:///db", /host is missing.*mariadb:/],
