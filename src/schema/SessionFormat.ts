@@ -96,8 +96,8 @@ export interface SessionFormat<A> {
   readonly print: (id: SessionId) => string
   /** Judges the id before it decodes any payload. Throws `Corrupt` or `Unsupported`. */
   readonly read: (stored: Stored, id: SessionId, now: number) => Reading<A>
-  /** Throws `Encode` or `TooLarge`. */
-  readonly write: (write: Write<A>) => Unsaved<A>
+  /** Undefined when nothing is left to store: the record is removed. Throws `Encode` or `TooLarge`. */
+  readonly write: (write: Write<A>) => Unsaved<A> | undefined
   /** The deadline that a use at `now` gives the record. */
   readonly deadlineAt: (snapshot: Snapshot<A>, now: number) => number
   /** The session's idle timeout in milliseconds. Undefined when reading does not move its deadline. */

@@ -1,6 +1,6 @@
 /**
  * A second format, as small as can be: the id is the store's key, the record
- * is the payload in JSON, and nothing else is kept. It proves that the engine
+ * is the payload in JSON, nothing else is kept, and an empty object is no record. It proves that the engine
  * knows nothing of the native record.
  */
 import { randomBytes } from "node:crypto"
@@ -30,15 +30,18 @@ export const keyedFormat = <A>(payload: Payload<A>): SessionFormat<A> => {
         throw failure("Corrupt", cause)
       }
     },
-    write: ({ now, pending }) => ({
-      data: Buffer.from(JSON.stringify(payload.encode(pending.value, pending.source))),
-      expiresAt: now + lifetime,
-      value: pending.value,
-      source: pending.source,
-      createdAt: undefined,
-      persistent: false,
-      record: undefined
-    }),
+    write: ({ now, pending }) => {
+      const text = JSON.stringify(payload.encode(pending.value, pending.source))
+      return text === "{}" ? undefined : {
+        data: Buffer.from(text),
+        expiresAt: now + lifetime,
+        value: pending.value,
+        source: pending.source,
+        createdAt: undefined,
+        persistent: false,
+        record: undefined
+      }
+    },
     deadlineAt: (_, now) => now + lifetime,
     idleTimeout: () => lifetime,
     // without tokens, only bytes that are still those of before tell anything

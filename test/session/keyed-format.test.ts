@@ -21,15 +21,18 @@ import { SessionStore, SessionStoreError } from "../../src/SessionStore.js"
 import { outcome } from "../handle/world.js"
 import { keyedFormat } from "../harness/keyedFormat.js"
 
-const initial = { count: 0 }
-const payload = Payload.make(Schema.Struct({ count: Schema.Number }), () => initial)
+interface Value {
+  readonly count?: number | undefined
+}
+const initial: Value = {}
+const payload = Payload.make(Schema.Struct({ count: Schema.optional(Schema.Number) }), () => initial)
 
 /** Sessions over a memory store, each call of which passes through `on`. */
 const make = (on: Partial<SessionStore["Type"]> | ((store: SessionStore["Type"]) => Partial<SessionStore["Type"]>)) =>
   Effect.map(Memory.make(), (services) => {
     const memory = Context.get(services, SessionStore)
     const store = { ...memory, ...(typeof on === "function" ? on(memory) : on) }
-    const settings: Settings<typeof initial> = {
+    const settings: Settings<Value> = {
       store,
       format: keyedFormat(payload),
       payload,
@@ -46,12 +49,12 @@ const make = (on: Partial<SessionStore["Type"]> | ((store: SessionStore["Type"])
     return { memory, open }
   })
 
-type Opened = SessionHandle<typeof initial> & {
-  readonly finish: RequestSession<typeof initial>["finish"]
+type Opened = SessionHandle<Value> & {
+  readonly finish: RequestSession<Value>["finish"]
   readonly change: () => CookieChange
 }
 
-const increment = (session: Opened) => session.update((value) => ({ count: value.count + 1 }))
+const increment = (session: Opened) => session.update((value) => ({ count: (value.count ?? 0) + 1 }))
 
 const cookieOf = (session: Opened): string => {
   const change = session.change()
@@ -212,4 +215,83 @@ describe("a format whose id is the key", () => {
       expect(yield* open(cookie).isNew).toBe(true)
     })
   )
+
+  describe("an emptied session", () => {
+    const empty = (session: Opened) => session.update(() => ({}))
+
+    rule(
+      "is removed, and its cookie cleared",
+      Effect.gen(function*() {
+        const { memory, open } = yield* make({})
+        const cookie = yield* begin(open)
+        const session = open(cookie)
+        yield* empty(session)
+        yield* session.finish
+        expect(cookieOf(session)).toBe("Clear")
+        expect(yield* memory.load(cookie)).toEqual(Option.none())
+      })
+    )
+
+    rule(
+      "is not stored when it was never there",
+      Effect.gen(function*() {
+        const { open } = yield* make({ insert: () => Effect.die("an insert") })
+        const session = open()
+        yield* increment(session)
+        yield* empty(session)
+        yield* session.finish
+        expect(cookieOf(session)).toBe("Keep")
+      })
+    )
+
+    rule(
+      "is kept when another request has put something there meanwhile",
+      Effect.gen(function*() {
+        const { open } = yield* make({})
+        const cookie = yield* begin(open)
+        const session = open(cookie)
+        yield* session.update(({ count = 0 }) => count === 1 ? {} : { count: count + 10 })
+        const other = open(cookie)
+        yield* increment(other)
+        yield* other.finish
+        yield* session.finish
+        expect(yield* open(cookie).value).toEqual({ count: 12 })
+        expect(cookieOf(session)).toBe("Keep")
+      })
+    )
+
+    rule(
+      "has gone when the reply to its removal was lost",
+      Effect.gen(function*() {
+        const { memory, open } = yield* make((memory) => ({
+          remove: (key, version) =>
+            Effect.zipRight(
+              memory.remove(key, version),
+              new SessionStoreError({ reason: "Timeout", operation: "remove" })
+            )
+        }))
+        const cookie = yield* begin(open)
+        const session = open(cookie)
+        yield* empty(session)
+        yield* session.finish
+        expect(cookieOf(session)).toBe("Clear")
+        expect(yield* memory.load(cookie)).toEqual(Option.none())
+      })
+    )
+
+    rule(
+      "begins anew when the same request writes again",
+      Effect.gen(function*() {
+        const { open } = yield* make({})
+        const cookie = yield* begin(open)
+        const session = open(cookie)
+        yield* empty(session)
+        yield* session.save
+        yield* increment(session)
+        yield* session.finish
+        expect(cookieOf(session)).not.toBe(cookie)
+        expect(yield* open(cookieOf(session)).value).toEqual({ count: 1 })
+      })
+    )
+  })
 })

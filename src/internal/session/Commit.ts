@@ -35,12 +35,21 @@ export type Outcome<A> =
   | { readonly _tag: "Stored"; readonly id: SessionId; readonly snapshot: Snapshot<A>; readonly pending: Pending<A> }
   /** The batch asks for no write. `snapshot` is the record it was compared with, if there is one. */
   | { readonly _tag: "Unchanged"; readonly snapshot: Snapshot<A> | undefined; readonly pending: Pending<A> }
+  /** The batch has left nothing to store, and the record is removed. */
+  | { readonly _tag: "Emptied"; readonly pending: Pending<A> }
   /** The session has ended. `done`: the batch was stored before that. */
   | { readonly _tag: "Ended"; readonly replacedByLogin: boolean; readonly done: boolean }
   /** A write has no answer and may still be applied. Without an error that is settled: it cannot be applied any more. */
   | { readonly _tag: "Uncertain"; readonly error: SessionError.SessionError | undefined }
   /** Nothing of the batch is stored. */
   | { readonly _tag: "Failed" }
+
+interface Unanswered<A> {
+  readonly error: SessionStoreError
+  readonly base: Snapshot<A>
+  /** What a removal without an answer left to store: nothing. Undefined for a replacement. */
+  readonly emptied: Pending<A> | undefined
+}
 
 const maxRetries = 31
 const maxMillis = 5000
@@ -59,7 +68,7 @@ export class Commit<A> {
   private retries = 0
   private inserts = 0
   /** A write without an answer that may still be applied to this base. */
-  private unanswered: { readonly error: SessionStoreError; readonly base: Snapshot<A> } | undefined
+  private unanswered: Unanswered<A> | undefined
 
   constructor(
     private readonly settings: Settings<A>,
@@ -102,7 +111,12 @@ export class Commit<A> {
       // An insert without an answer is repeated under another id. Nobody ever gets the first one,
       // so it opens nothing if the network delivers it late.
       const id = this.settings.format.create()
-      return this.insertAs(id, this.encode(id, pending, undefined), pending)
+      const unsaved = this.encode(id, pending, undefined)
+      if (unsaved === undefined) {
+        this.report({ _tag: "Unchanged", snapshot: undefined, pending })
+        return Effect.void
+      }
+      return this.insertAs(id, unsaved, pending)
     })
   }
 
@@ -139,11 +153,14 @@ export class Commit<A> {
       if (pending.regenerate && !this.beginning.canSetCookie) {
         throw SessionError.failure("HeadersSent")
       }
-      if (pending.regenerate && renew === undefined) {
-        return this.move(base, pending)
+      this.nextId ??= pending.regenerate && renew !== undefined ? renew(this.id) : this.id
+      const unsaved = this.encode(this.nextId, pending, base)
+      if (unsaved === undefined) {
+        return this.removeEmptied(base, pending)
       }
-      this.nextId ??= pending.regenerate ? renew!(this.id) : this.id
-      return this.replaceAs(this.nextId, base, this.encode(this.nextId, pending, base), pending)
+      return pending.regenerate && renew === undefined
+        ? this.move(base, unsaved, pending)
+        : this.replaceAs(this.nextId, base, unsaved, pending)
     })
   }
 
@@ -152,21 +169,32 @@ export class Commit<A> {
     return writeStep(
       this.call,
       store.replace(id.key, base.stored.version, unsaved.data, unsaved.expiresAt, nowOf(this.call)),
-      (error) => {
-        if (!mayBeApplied(error)) {
-          return this.fail(SessionError.fromStore(error))
-        }
-        this.unanswered ??= { error, base }
-        this.report({ _tag: "Uncertain", error: SessionError.unknown(error) })
-        return this.retry()
-      },
+      (error) => this.unansweredBy(error, { error, base, emptied: undefined }),
       (version) => version._tag === "Some" ? this.stored(id, unsaved, version.value, pending) : this.retry()
     )
   }
 
-  private move(base: Snapshot<A>, pending: Pending<A>): Result<void> {
-    const encode = (id: SessionId) => this.encode(id, pending, base)
-    return new Move(this.settings, this.call, this.id, base, encode, {
+  /** Nothing is left to store: the record goes, under its version. */
+  private removeEmptied(base: Snapshot<A>, pending: Pending<A>): Result<void> {
+    return writeStep(
+      this.call,
+      this.settings.store.remove(this.id.key, base.stored.version, nowOf(this.call)),
+      (error) => this.unansweredBy(error, { error, base, emptied: pending }),
+      (removed) => removed ? this.emptied(pending) : this.retry()
+    )
+  }
+
+  private unansweredBy(error: SessionStoreError, unanswered: Unanswered<A>): Result<void> {
+    if (!mayBeApplied(error)) {
+      return this.fail(SessionError.fromStore(error))
+    }
+    this.unanswered ??= unanswered
+    this.report({ _tag: "Uncertain", error: SessionError.unknown(error) })
+    return this.retry()
+  }
+
+  private move(base: Snapshot<A>, unsaved: Unsaved<A>, pending: Pending<A>): Result<void> {
+    return new Move(this.settings, this.call, this.id, base, unsaved, {
       onMoved: (id, snapshot) => {
         this.report({ _tag: "Stored", id, snapshot, pending })
         return Effect.void
@@ -226,8 +254,14 @@ export class Commit<A> {
     return matchError(
       store.load(this.id.key, nowOf(this.call)),
       (error) => this.fail(SessionError.fromStore(error)),
-      (stored) => stored._tag === "None" ? this.ended(false) : this.attempt(() => this.resolve(stored.value, isLast))
+      (stored) => stored._tag === "None" ? this.vanished() : this.attempt(() => this.resolve(stored.value, isLast))
     )
+  }
+
+  /** No record is there. A removal whose reply was lost has come to its end, too. */
+  private vanished(): Result<void> {
+    const emptied = this.unanswered?.emptied
+    return emptied === undefined ? this.ended(false) : this.emptied(emptied)
   }
 
   private resolve(stored: Stored, isLast: boolean): Result<void> {
@@ -288,7 +322,7 @@ export class Commit<A> {
     return this.pending ??= replay(this.settings.payload, start, this.beginning.batch)
   }
 
-  private encode(id: SessionId, pending: Pending<A>, previous: Snapshot<A> | undefined): Unsaved<A> {
+  private encode(id: SessionId, pending: Pending<A>, previous: Snapshot<A> | undefined): Unsaved<A> | undefined {
     return this.settings.format.write({ id, pending, previous, token: this.token, now: nowOf(this.call) })
   }
 
@@ -321,6 +355,12 @@ export class Commit<A> {
     const snapshot = saved(unsaved, version)
     this.settings.shared?.commits.handOver(id.key, snapshot.stored)
     this.report({ _tag: "Stored", id, snapshot, pending })
+    return Effect.void
+  }
+
+  private emptied(pending: Pending<A>): Result<void> {
+    this.settings.shared?.commits?.handOver(this.id.key, undefined)
+    this.report({ _tag: "Emptied", pending })
     return Effect.void
   }
 

@@ -278,6 +278,11 @@ export class LiveSession<A> {
         this.unknownOutcome = undefined
         return this.changes.committed(batch!, outcome.pending, this.startOf(this.state))
       }
+      case "Emptied":
+        this.cookie.clear()
+        this.state = { _tag: "New" }
+        this.unknownOutcome = undefined
+        return this.changes.committed(batch!, outcome.pending, this.startOf(this.state))
       case "Ended":
         this.state = { _tag: "Gone", replacedByLogin: outcome.replacedByLogin }
         this.cookie.keep() // the browser may have a newer id

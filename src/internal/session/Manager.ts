@@ -3,11 +3,13 @@
  *
  * @internal
  */
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { identity } from "effect/Function"
 import { nativeFormat } from "../../schema/nativeFormat.js"
 import type { Payload } from "../../schema/Payload.js"
 import * as PayloadCodec from "../../schema/PayloadCodec.js"
+import type { SessionFormat } from "../../schema/SessionFormat.js"
 import type * as SessionRecord from "../../schema/SessionRecord.js"
 import type { Session } from "../../Session.js"
 import { SessionConfigError } from "../../SessionConfigError.js"
@@ -21,30 +23,49 @@ import { issue, OpenedSession, SessionHandle, timeout } from "./SessionHandle.js
 import type { Settings } from "./Settings.js"
 import { SharedLoads } from "./SharedLoads.js"
 
+/** What opens the sessions of one tag in any format. */
+export interface Parts<A> {
+  /** Names the session in messages. */
+  readonly tag: string
+  readonly payload: Payload<A>
+  readonly format: SessionFormat<A>
+  readonly cookie: SessionCookie.SessionCookie
+  readonly onCorrupt: Session.Options["onCorrupt"]
+  readonly store: Context.Tag.Service<SessionStore>
+}
+
 /** Fails when an option cannot work, and warns of one that is hardly meant. */
 export const make = Effect.fnUntraced(function*<A>(
   tag: string,
   payload: Payload<A>,
   options: Session.Options
 ) {
-  const store = yield* SessionStore
-  const runtime = yield* Effect.runtime<never>()
   const cookie = yield* SessionCookie.make(options.cookie)
-  yield* checkFields(tag, payload)
   const lifetime = yield* lifetimeOf(options)
-  yield* Effect.forEach(warningsOf(tag, lifetime, cookie), (warning) => Effect.logWarning(warning))
+  const format = nativeFormat({
+    scope: `${tag}\0${cookie.name}`,
+    payload,
+    codec: options.codec ?? PayloadCodec.msgpack(),
+    lifetime
+  })
+  const store = yield* SessionStore
+  yield* Effect.forEach(warningsOf(lifetime), (warning) => Effect.logWarning(`Session ${tag}: ${warning}`))
+  return yield* makeWith({ tag, payload, format, cookie, onCorrupt: options.onCorrupt, store })
+})
 
+/** Fails when the session's fields cannot be stored. Warns of a cookie that is hardly meant. */
+export const makeWith = Effect.fnUntraced(function*<A>(
+  { cookie, format, onCorrupt = "anonymous", payload, store, tag }: Parts<A>
+) {
+  const runtime = yield* Effect.runtime<never>()
+  yield* checkFields(tag, payload)
+  yield* Effect.forEach(warningsOfCookie(cookie), (warning) => Effect.logWarning(`Session ${tag}: ${warning}`))
   const immediate = immediateCalls(store)
   const settings: Settings<A> = {
     store: immediate ?? store,
     payload,
-    format: nativeFormat({
-      scope: `${tag}\0${cookie.name}`,
-      payload,
-      codec: options.codec ?? PayloadCodec.msgpack(),
-      lifetime
-    }),
-    onCorrupt: options.onCorrupt ?? "anonymous",
+    format,
+    onCorrupt,
     cookieName: cookie.name,
     maxCookies: SessionCookie.maxCookies,
     keepAlive: new KeepAlive(runtime),
@@ -99,20 +120,26 @@ const lifetimeOf = (options: Session.Options): Effect.Effect<Lifetime, SessionCo
     catch: (cause) => cause as SessionConfigError // what `timeout` throws
   })
 
-/** Options that are legal and hardly meant. */
-const warningsOf = (tag: string, lifetime: Lifetime, cookie: SessionCookie.SessionCookie): ReadonlyArray<string> => {
+/** Lifetimes that are legal and hardly meant. */
+const warningsOf = (lifetime: Lifetime): ReadonlyArray<string> => {
   const warnings: Array<string> = []
-  if (!cookie.secure) {
-    warnings.push("cookie.secure is false, so the cookie travels unencrypted. For development only.")
-  }
   if (lifetime.idleTimeout < 1000) {
     warnings.push("idleTimeout is below one second. A number is milliseconds; write it like \"30 minutes\".")
   }
   if (lifetime.idleTimeout > lifetime.absoluteTimeout) {
     warnings.push("idleTimeout is above absoluteTimeout, which ends each session first. Raise absoluteTimeout.")
   }
+  return warnings
+}
+
+/** Options of a cookie that are legal and hardly meant. */
+const warningsOfCookie = (cookie: SessionCookie.SessionCookie): ReadonlyArray<string> => {
+  const warnings: Array<string> = []
+  if (!cookie.secure) {
+    warnings.push("cookie.secure is false, so the cookie travels unencrypted. For development only.")
+  }
   if (cookie.domain !== undefined && !cookie.domain.includes(".")) {
     warnings.push("cookie.domain is a name without a dot, like localhost, which browsers refuse. Leave it out.")
   }
-  return warnings.map((warning) => `Session ${tag}: ${warning}`)
+  return warnings
 }

@@ -35,16 +35,17 @@ export class Move<A> {
     private readonly call: Call,
     private readonly oldId: SessionId,
     private readonly base: Snapshot<A>,
-    private readonly encode: (id: SessionId) => Unsaved<A>,
+    /** The new record. It does not hold the id, because the id is its key. */
+    private readonly unsaved: Unsaved<A>,
     private readonly handlers: MoveHandlers<A>
   ) {}
 
   run(): Result<void> {
+    const { data, expiresAt } = this.unsaved
     const id = this.settings.format.create()
-    const unsaved = this.encode(id)
     return writeStep(
       this.call,
-      this.settings.store.insert(id.key, unsaved.data, unsaved.expiresAt, nowOf(this.call)),
+      this.settings.store.insert(id.key, data, expiresAt, nowOf(this.call)),
       (error) =>
         // nobody gets the id of an insert without an answer
         mayBeApplied(error) && ++this.inserts < maxInserts
@@ -52,14 +53,14 @@ export class Move<A> {
           : this.handlers.onFailed(SessionError.fromStore(error)),
       (version) => {
         if (version._tag === "Some") {
-          return this.removeOld(id, unsaved, version.value)
+          return this.removeOld(id, version.value)
         }
         return ++this.inserts < maxInserts ? this.run() : this.handlers.onFailed(SessionError.conflict("Conflict"))
       }
     )
   }
 
-  private removeOld(id: SessionId, unsaved: Unsaved<A>, version: Version): Result<void> {
+  private removeOld(id: SessionId, version: Version): Result<void> {
     return writeStep(
       this.call,
       this.settings.store.remove(this.oldId.key, this.base.stored.version, nowOf(this.call)),
@@ -72,7 +73,7 @@ export class Move<A> {
         ),
       (removed) =>
         removed
-          ? this.handlers.onMoved(id, saved(unsaved, version))
+          ? this.handlers.onMoved(id, saved(this.unsaved, version))
           : this.undo(id, version, this.handlers.onStale)
     )
   }
