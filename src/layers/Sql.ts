@@ -20,7 +20,7 @@
  *
  * Another client works when it speaks one of these dialects: `pg` and `sqlite`
  * need `RETURNING` and `ON CONFLICT`, `mysql` the answers of mysql2
- * (`affectedRows`, `insertId`). `src/sql/dialects.ts` says what a new dialect
+ * (`affectedRows`, `insertId`). `src/internal/sql/Dialect.ts` says what a new dialect
  * has to give.
  *
  * **Outside of transactions.** A session operation never joins a transaction
@@ -64,29 +64,28 @@
  * @since 0.1.0
  */
 import type * as SqlClient from "@effect/sql/SqlClient"
-import type { SqlError } from "@effect/sql/SqlError"
-import type * as Statement from "@effect/sql/Statement"
-import * as Chunk from "effect/Chunk"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import { randomToken } from "../internal/crypto.js"
-import { sweepForever } from "../internal/sweep.js"
+import { createByMigrator, createDirectly } from "../internal/sql/createTable.js"
+import type { Dialect } from "../internal/sql/Dialect.js"
+import { detachedRuntime, SqlClient as SqlClientTag } from "../internal/sql/effectSql.js"
+import { mysql } from "../internal/sql/mysql.js"
+import { postgres } from "../internal/sql/postgres.js"
+import { maintenanceTimeout, makeRun } from "../internal/sql/run.js"
+import { mysqlRunner, pgRunner } from "../internal/sql/sqlClientRunner.js"
+import { sqlite } from "../internal/sql/sqlite.js"
+import { sqliteRun } from "../internal/sql/sqliteRunner.js"
+import { type Backend, makeStore, type Settings } from "../internal/sql/store.js"
+import { misconfigured, printDdl, tableOf } from "../internal/sql/table.js"
 import type { SessionConfigError } from "../SessionConfigError.js"
-import type { Entry, Stored } from "../SessionStore.js"
-import { SessionScan, SessionStore, SessionStoreError, SessionSweeper, Version } from "../SessionStore.js"
-import type { Dialect, Row } from "../sql/dialects.js"
-import { bytesOf, type DialectName, dialects, integerOf, textOf } from "../sql/dialects.js"
-import { SqlClient as SqlClientTag } from "../sql/effect-sql.js"
-import { makeRun, pause } from "../sql/run.js"
-import { misconfigured, prepareTable, printDdl, tableOf } from "../sql/table.js"
+import type { SessionScan, SessionStore, SessionSweeper } from "../SessionStore.js"
 
 /**
  * Which table holds the sessions.
@@ -132,7 +131,7 @@ export interface Options extends TableOptions {
  * @since 0.1.0
  * @category models
  */
-export type { DialectName } from "../sql/dialects.js"
+export type DialectName = "pg" | "mysql" | "sqlite"
 
 /**
  * Makes the store over the `SqlClient` in the context, checks or creates its
@@ -153,139 +152,11 @@ export const make = Effect.fnUntraced(function*(
   SessionConfigError,
   SqlClient.SqlClient | Scope.Scope
 > {
-  const timeout = yield* positive("timeout", options.timeout ?? "2 seconds")
-  const sweepInterval = yield* positive("sweepInterval", options.sweepInterval ?? "10 minutes")
+  const settings = yield* settingsOf(options)
   const client = yield* SqlClientTag
-  const known = yield* client.onDialectOrElse({
-    pg: () => Either.right(dialects.pg),
-    mysql: () => Either.right(dialects.mysql),
-    sqlite: () => Either.right(dialects.sqlite),
-    orElse: () => misconfigured("SqlClient", "The SQL store knows PostgreSQL, MySQL, MariaDB and SQLite.")
-  })
-  const name = yield* tableOf(known, options)
-  const run = yield* makeRun(client, known)
-  const sql = client.withoutTransforms()
-  const dialect = yield* Effect.orElseSucceed(run(known.setUp(sql, timeout), patience), () => known)
-  const limits = yield* prepareTable(
-    sql,
-    dialect,
-    name,
-    options.createTable ?? true,
-    (effect) => run(effect, patience)
-  )
-  const table = sql.literal(name.quoted)
-  const key = sql.literal(dialect.quote("key"))
-  const update = sql.literal(dialect.update)
-
-  /** At most `limit` milliseconds, repeats included. */
-  const send = <A>(
-    operation: SessionStoreError["operation"],
-    statement: Effect.Effect<A, SqlError>,
-    limit = timeout
-  ): Effect.Effect<A, SessionStoreError> =>
-    Effect.catchAll(run(statement, limit), (error) =>
-      Effect.fail(
-        error === "timeout"
-          ? new SessionStoreError({ reason: "Timeout", operation })
-          : new SessionStoreError({ reason: dialect.reason(error), operation, cause: error.cause })
-      ))
-
-  const live = (id: string, now: number, expected?: Version) =>
-    expected === undefined
-      ? sql`WHERE ${key} = ${dialect.key(id)} AND expires_at > ${now}`
-      : sql`WHERE ${key} = ${dialect.key(id)} AND version = ${expected} AND expires_at > ${now}`
-
-  const changed = (statement: Statement.Statement<Row>) =>
-    Effect.map(dialect.changed(sql, statement), (rows) => rows > 0)
-
-  /** A new version, when the statement says that it was stored. */
-  const put = (
-    operation: "insert" | "replace",
-    id: string,
-    data: Uint8Array,
-    statement: (version: Version, now: number) => Effect.Effect<boolean, SqlError>
-  ) =>
-    atNow((now) => {
-      const [limit, actual] = data.length > limits.data
-        ? [limits.data, data.length]
-        : [limits.key, Buffer.byteLength(id)]
-      if (actual > limit) return Effect.fail(new SessionStoreError({ reason: "TooLarge", operation, limit, actual }))
-      const version = Version(randomToken())
-      return Effect.map(
-        send(operation, statement(version, now)),
-        (done) => done ? Option.some(version) : Option.none()
-      )
-    })
-
-  const store = SessionStore.of({
-    load: (id) =>
-      atNow((now) =>
-        send("load", dialect.rows(sql, sql`SELECT data, version, expires_at FROM ${table} ${live(id, now)}`))
-      ).pipe(Effect.flatMap((rows) => rows.length === 0 ? Effect.succeedNone : Effect.asSome(toStored(rows[0]!)))),
-
-    insert: (id, data, expiresAt) =>
-      put(
-        "insert",
-        id,
-        data,
-        (version, now) => dialect.insert(sql, table, { key: id, data, version, expiresAt: Math.ceil(expiresAt) }, now)
-      ),
-
-    replace: (id, expected, data, expiresAt) =>
-      put("replace", id, data, (version, now) =>
-        changed(
-          sql`${update} ${table} SET data = ${dialect.data(data)}, version = ${version},
-          expires_at = ${Math.ceil(expiresAt)} ${live(id, now, expected)}`
-        )),
-
-    touch: (id, current, expiresAt) =>
-      atNow((now) => send("touch", dialect.touch(sql, table, live(id, now, current.version), Math.ceil(expiresAt)))),
-
-    remove: (id, expected) =>
-      atNow((now) => send("remove", changed(sql`DELETE FROM ${table} ${live(id, now, expected)}`)))
-  })
-
-  /** Rests between batches for twice as long as one took: requests come first. */
-  const sweep: Effect.Effect<number, SessionStoreError> = atNow((now) => {
-    const started = performance.now()
-    const rest = Effect.suspend(() => pause(2 * (performance.now() - started)))
-    return Effect.flatMap(
-      send("sweep", dialect.sweep(sql, table, now), patience),
-      ({ more, swept }) =>
-        more
-          ? Effect.map(Effect.zipRight(rest, sweep), (others) => swept + others)
-          : Effect.succeed(swept)
-    )
-  })
-
-  /** The page of live rows after a key, as the database has it. */
-  const page = (after: string | Uint8Array | undefined) =>
-    atNow((now) =>
-      send(
-        "scan",
-        dialect.rows(
-          sql,
-          sql`SELECT ${key}, data, expires_at FROM ${table} WHERE expires_at > ${now} AND ${key} ${
-            after === undefined ? sql.literal("IS NOT NULL") : sql`> ${after}`
-          } ORDER BY ${key} LIMIT ${sql.literal(String(pageSize))}`
-        ),
-        patience
-      )
-    ).pipe(
-      Effect.map((rows) =>
-        [
-          Chunk.filterMap(Chunk.unsafeFromArray(rows), (row) => toEntry(dialect, row)),
-          Option.map(Option.fromNullable(rows[pageSize - 1]), (last) => rawKey(dialect, last))
-        ] as const
-      )
-    )
-
-  const sweeper = SessionSweeper.of({ sweep })
-  yield* Effect.forkScoped(sweepForever(sweeper, sweepInterval))
-  return Context.make(SessionStore, store).pipe(
-    Context.add(SessionSweeper, sweeper),
-    Context.add(SessionScan, { entries: Stream.paginateChunkEffect(undefined, page) })
-  )
+  const backend = yield* overClient(client, settings.timeout)
+  const table = yield* tableOf(backend.dialect, options)
+  return yield* makeStore(backend, table, settings)
 })
 
 /**
@@ -324,43 +195,48 @@ export const layerConfig = (
 export const ddl = (dialect: DialectName, options: TableOptions = {}): Either.Either<string, SessionConfigError> =>
   Either.map(tableOf(dialects[dialect], options), printDdl)
 
-/** Milliseconds for what no request waits for: creating the table, a batch of the sweep, a page of the scan. */
-const patience = 30_000
+const dialects: Record<DialectName, Dialect> = { pg: postgres, mysql, sqlite }
 
-/** Records of a scan that are in memory at a time. */
-const pageSize = 100
+const overClient = Effect.fnUntraced(function*(
+  client: SqlClient.SqlClient,
+  timeout: number
+): Effect.fn.Return<Backend, SessionConfigError> {
+  const runtime = yield* detachedRuntime
+  const createTable: Backend["createTable"] = (table) => createByMigrator(client, runtime, table, maintenanceTimeout)
+  return yield* client.onDialectOrElse({
+    pg: () =>
+      Effect.succeed<Backend>({
+        dialect: postgres,
+        run: makeRun(pgRunner(client, runtime), postgres),
+        createTable
+      }),
+    mysql: () =>
+      Effect.succeed<Backend>({
+        dialect: mysql,
+        run: makeRun(mysqlRunner(client, runtime), mysql),
+        createTable
+      }),
+    sqlite: () =>
+      Effect.map(sqliteRun(client, runtime, timeout), (run): Backend => ({
+        dialect: sqlite,
+        run,
+        createTable: ({ ddl }, run) => createDirectly(run, ddl)
+      })),
+    orElse: () => misconfigured("SqlClient", "The SQL store knows PostgreSQL, MySQL, MariaDB and SQLite.")
+  })
+})
+
+const settingsOf = (options: Options): Either.Either<Settings, SessionConfigError> =>
+  Either.all({
+    timeout: millisOf("timeout", options.timeout ?? "2 seconds"),
+    sweepInterval: millisOf("sweepInterval", options.sweepInterval ?? "10 minutes"),
+    createTable: Either.right(options.createTable ?? true)
+  })
 
 /** Milliseconds that a timer can count. */
-const positive = (option: string, input: Duration.DurationInput): Either.Either<number, SessionConfigError> => {
+const millisOf = (option: string, input: Duration.DurationInput): Either.Either<number, SessionConfigError> => {
   const millis = Option.map(Duration.decodeUnknown(input), Duration.toMillis)
   return Option.isSome(millis) && millis.value >= 1 && millis.value < 2 ** 31
     ? Either.right(millis.value)
     : misconfigured(option, `${option} must be a duration from 1 millisecond to 24 days, like "2 seconds".`)
 }
-
-/** In whole milliseconds, as deadlines are: a `TestClock` has fractions, a bigint has none. */
-const atNow = <A, E>(f: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
-  Effect.clockWith((clock) => f(Math.floor(clock.unsafeCurrentTimeMillis())))
-
-const toStored = (row: Row): Effect.Effect<Stored, SessionStoreError> => {
-  const [data, version, expiresAt] = [bytesOf(row.data), textOf(row.version), integerOf(row.expires_at)]
-  return data !== undefined && version !== undefined && expiresAt !== undefined
-    ? Effect.succeed({ data, version: Version(version), expiresAt })
-    : Effect.fail(new SessionStoreError({ reason: "Corrupt", operation: "load" }))
-}
-
-/** Of a row of ours: with a key that a store can be asked for. */
-const toEntry = (dialect: Dialect, row: Row): Option.Option<Entry> => {
-  const [key, data, expiresAt] = [textOf(row.key), bytesOf(row.data), integerOf(row.expires_at)]
-  return key !== undefined && data !== undefined && expiresAt !== undefined &&
-      isEqual(dialect.key(key), rawKey(dialect, row))
-    ? Option.some({ key, data, expiresAt })
-    : Option.none()
-}
-
-/** Text, or bytes that the database can be given back. */
-const rawKey = (dialect: Dialect, { key }: Row) =>
-  typeof key === "string" ? key : dialect.data(bytesOf(key) ?? new Uint8Array(0))
-
-const isEqual = (a: string | Uint8Array, b: string | Uint8Array) =>
-  typeof a === "string" || typeof b === "string" ? a === b : Buffer.compare(a, b) === 0

@@ -7,13 +7,12 @@
  *
  * @internal
  */
-import * as Effect from "effect/Effect"
 import { once } from "node:events"
 import * as net from "node:net"
 import * as tls from "node:tls"
 
-/** What is read from a client of `pg`. */
-export interface PgClient {
+/** What is read of a client of `pg`: the key and the address of its connection. */
+export interface PgAddress {
   readonly processID?: number | null
   readonly secretKey?: number | null
   readonly host?: string | null
@@ -31,16 +30,15 @@ const limit = 1000
  * which it does once it has read the request. Never fails. Does nothing if the
  * driver does not expose the key or the address of the connection.
  */
-export const cancelStatement = (client: PgClient): Effect.Effect<void> => {
+export const cancelStatement = async (client: PgAddress): Promise<void> => {
   const { processID, secretKey } = client
   const address = addressOf(client)
-  return typeof processID === "number" && typeof secretKey === "number" && address !== undefined
-    ? Effect.promise(() => send(client, address, cancelRequest(processID, secretKey)).catch(() => {}))
-    : Effect.void
+  if (typeof processID !== "number" || typeof secretKey !== "number" || address === undefined) return
+  await send(client, address, cancelRequest(processID, secretKey)).catch(() => {})
 }
 
 /** The address of this very connection: a host name may stand for several servers. */
-const addressOf = ({ connection, host, port }: PgClient): net.NetConnectOpts | undefined => {
+const addressOf = ({ connection, host, port }: PgAddress): net.NetConnectOpts | undefined => {
   if (host?.startsWith("/")) return { path: `${host}/.s.PGSQL.${port}` }
   const { remoteAddress, remotePort } = connection?.stream ?? {}
   return remoteAddress !== undefined && remotePort !== undefined
@@ -48,7 +46,7 @@ const addressOf = ({ connection, host, port }: PgClient): net.NetConnectOpts | u
     : undefined
 }
 
-const send = async (client: PgClient, address: net.NetConnectOpts, message: Buffer): Promise<void> => {
+const send = async (client: PgAddress, address: net.NetConnectOpts, message: Buffer): Promise<void> => {
   const signal = AbortSignal.timeout(limit)
   const socket = net.connect(address).on("error", ignore)
   let stream = socket
@@ -71,7 +69,7 @@ const ignore = () => {}
 /** TLS as the driver does it, with the options of the client. */
 const secure = async (
   socket: net.Socket,
-  { host, ssl, sslNegotiation }: PgClient,
+  { host, ssl, sslNegotiation }: PgAddress,
   signal: AbortSignal
 ): Promise<tls.TLSSocket> => {
   const isDirect = sslNegotiation === "direct"
