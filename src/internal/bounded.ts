@@ -4,6 +4,7 @@
  *
  * @internal
  */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -25,14 +26,17 @@ export const bounded = <A>(
   Effect.async((resume) => {
     const controller = new AbortController()
     const end = () => {
-      resume(Effect.fail(timeIsUp))
+      resume(asItIs(timeIsUp))
       controller.abort()
     }
     const cancelTimeout = startTimeout(millis, end)
     send(controller.signal)
-      .then((value) => resume(Effect.succeed(value)), (error) => resume(Effect.fail(error)))
+      .then((value) => resume(Effect.succeed(value)), (error) => resume(asItIs(error)))
       .finally(cancelTimeout)
   })
+
+/** Fails with this very object. Inside of a span `Effect.fail` wraps it, and no comparison would find it again. */
+const asItIs = (error: unknown): Effect.Effect<never, unknown> => Effect.failCause(Cause.fail(error))
 
 /** The milliseconds of an option; undefined when it is no duration, as text from a configuration may be. */
 export const millisOf = (input: Duration.DurationInput): number | undefined =>

@@ -27,3 +27,9 @@ it.live("one that does not come is, and is told to stop", () =>
     expect(error).toBe(timeIsUp)
     expect(signal?.aborted).toBe(true)
   }))
+
+it.live("a timeout inside of a span is recognised as one", () =>
+  Effect.gen(function*() {
+    const error = yield* Effect.flip(bounded(10, () => new Promise(() => {}))).pipe(Effect.withSpan("request"))
+    expect(error === timeIsUp).toBe(true)
+  }))
