@@ -14,26 +14,28 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { ClusterNode, RedisOptions } from "ioredis"
-import * as crypto from "node:crypto"
-import { bounded, boundOf, millisOf, timeIsUp } from "../internal/bounded.js"
+import { millisOf } from "../internal/bounded.js"
 import { randomToken } from "../internal/crypto.js"
-import { loadDriver, rethrow } from "../internal/driver.js"
-import { parseAddress } from "../redis/Address.js"
-import type { Client, ClusterSettings, Connection } from "../redis/Client.js"
-import { commandTimeout, connectCluster, connectRedis, isCluster, refusal } from "../redis/Client.js"
-import type { Within } from "../redis/Database.js"
-import { databaseOf, watchDatabase } from "../redis/Database.js"
+import type { Client } from "../redis/Client.js"
+import {
+  asBuffer,
+  attempts,
+  type Connected,
+  evaluate,
+  type Operation,
+  type Script,
+  scriptOf
+} from "../redis/Commands.js"
+import { type ConnectionOptions, openConnection, takeClient } from "../redis/Open.js"
 import type { Hash } from "../redis/Reply.js"
 import { countOf, hashOf } from "../redis/Reply.js"
 import { scanKeys } from "../redis/Scan.js"
 import type { Wait as WaitMillis } from "../redis/Wait.js"
-import { barrier, evalAndWait, tooFewReplicas } from "../redis/Wait.js"
+import { barrier, evalAndWait } from "../redis/Wait.js"
 import { SessionConfigError } from "../SessionConfigError.js"
-import type { Entry, SessionStoreErrorReason, Stored } from "../SessionStore.js"
+import type { Entry, Stored } from "../SessionStore.js"
 import { SessionScan, SessionStore, SessionStoreError, Version } from "../SessionStore.js"
 
 export type {
@@ -56,47 +58,9 @@ export type {
  * @since 0.1.0
  * @category models
  */
-export interface Options extends
-  Omit<
-    RedisOptions,
-    | "autoResendUnfulfilledCommands"
-    | "commandTimeout"
-    | "connectTimeout"
-    | "disconnectTimeout"
-    | "enableOfflineQueue"
-    | "keyPrefix"
-    | "lazyConnect"
-    | "maxRetriesPerRequest"
-    | "monitor"
-    | "readOnly"
-    | "role"
-    | "sentinelCommandTimeout"
-    | "socketTimeout"
-  >
-{
-  /**
-   * - `redis://[user:password@]host[:port][/database]`
-   * - `redis+cluster://[user:password@]host:port,host:port`
-   * - `redis+sentinel://[user:password@]host:port,host:port/master-name[/database]`
-   *
-   * or the same with `rediss` for TLS. Its query may hold `db`, `family`,
-   * `username`, `password`, `sentinelUsername`, `sentinelPassword` and
-   * `tls=true`. What it names wins over the other options. Default: those.
-   */
-  readonly url?: string | Redacted.Redacted<string> | undefined
-  /** Some nodes of a cluster, which name the others. Default: no cluster. */
-  readonly cluster?: ReadonlyArray<ClusterNode> | undefined
-  /** How a cluster is found and followed: `natMap`, `dnsLookup`, …, as ioredis has them. */
-  readonly clusterOptions?: ClusterSettings | undefined
+export interface Options extends ConnectionOptions {
   /** Put before every key; `"session:"` by default. */
   readonly prefix?: string | undefined
-  /**
-   * How long to wait for an answer, and for a connection; 2 seconds by
-   * default. A connection that did not answer in time is replaced, and what
-   * waits on it fails within another tenth of a second. While one that was lost
-   * is made anew, an operation waits for it first, half as long at most.
-   */
-  readonly timeout?: Duration.DurationInput | undefined
   /** What a failover must not take back. Default: what Redis has not yet replicated may be lost. */
   readonly wait?: Wait | undefined
 }
@@ -137,35 +101,9 @@ export interface Wait {
 export const make: (
   options?: Options
 ) => Effect.Effect<Context.Context<SessionStore | SessionScan>, SessionConfigError, Scope.Scope> = Effect.fnUntraced(
-  function*({ clusterOptions = {}, prefix, timeout = "2 seconds", url, wait, ...given }: Options = {}) {
-    const millis = yield* boundOf(timeout)
-    const waitMillis = yield* waitOf(wait, millis)
-    const { cluster, ...options } = yield* located(url, given)
-    if (!cluster?.length && !options.sentinels?.length && !options.host && !options.path) {
-      return yield* new SessionConfigError({
-        option: "url",
-        message: "Say where Redis is: by url, host, path, sentinels or cluster."
-      })
-    }
-    if (cluster?.length && options.db) {
-      return yield* new SessionConfigError({ option: "db", message: "A cluster has no database but 0." })
-    }
-    const driver = yield* loadDriver("ioredis", "effect-session/layers/Redis", () => import("ioredis").catch(rethrow))
-    const connection = yield* Effect.acquireRelease(
-      Effect.try({
-        try: () =>
-          cluster?.length
-            ? connectCluster(driver, cluster, options, clusterOptions, millis)
-            : connectRedis(driver, options, millis),
-        catch: (cause) =>
-          new SessionConfigError({ option: "options", message: "ioredis refuses these options.", cause })
-      }),
-      ({ close }) => Effect.promise(close)
-    )
-    // The first request should find it ready; if Redis is down, reconnecting goes on by itself.
-    yield* Effect.ignore(bounded(millis, connection.connect))
-    const within = yield* enter(connection.client, millis)
-    return contextOf(connection.client, { prefix, millis, wait: waitMillis, within }, connection)
+  function*({ prefix, wait, ...options }: Options = {}) {
+    const connected = yield* openConnection(options, "effect-session/layers/Redis")
+    return contextOf(connected, prefix, yield* waitOf(wait, connected.millis))
   }
 )
 
@@ -240,53 +178,9 @@ export const layerClient = (options: {
   readonly wait?: Wait | undefined
 }): Layer.Layer<SessionStore | SessionScan, SessionConfigError> =>
   Layer.scopedContext(Effect.gen(function*() {
-    const { client, prefix, wait } = options
-    const refused = refusal(client)
-    if (refused) return yield* refused
-    const millis = commandTimeout(client)
-    const waitMillis = yield* waitOf(wait, millis)
-    if (isCluster(client) && isAway(client)) yield* Effect.ignore(bounded(millis, () => untilReady(client)))
-    const within = yield* enter(client, millis)
-    return contextOf(client, { prefix, millis, wait: waitMillis, within })
+    const connected = yield* takeClient(options.client)
+    return contextOf(connected, options.prefix, yield* waitOf(options.wait, connected.millis))
   }))
-
-/** Undefined: every connection begins in its database. */
-const enter = Effect.fnUntraced(function*(client: Client, millis: number) {
-  const database = isCluster(client) ? 0 : databaseOf(client)
-  if (database === 0) return undefined
-  const { within } = yield* Effect.acquireRelease(
-    Effect.sync(() => watchDatabase(client, database)),
-    ({ stop }) => Effect.sync(stop)
-  )
-  // While the server cannot be reached, that is the requests' matter.
-  return yield* bounded(millis, () => within(async () => within)).pipe(
-    Effect.catchAll((error) => {
-      if (client.status !== "ready" || !isReply(error)) return Effect.succeed(within)
-      const cause = withoutData(error)
-      return new SessionConfigError({ option: "db", message: `Database ${database}: ${cause.message}.`, cause })
-    })
-  )
-})
-
-/** The options, with what the URL says in the place of theirs. */
-const located = (url: Options["url"], given: Located): Effect.Effect<Located, SessionConfigError> => {
-  const text = Redacted.isRedacted(url) ? Redacted.value(url) : url
-  if (text === undefined) return Effect.succeed(given)
-  return Effect.map(parseAddress(text), ({ secure, ...address }) => {
-    const tls = given.tls ?? {}
-    return {
-      ...given,
-      ...nowhere,
-      ...address,
-      ...(secure ? { tls, sentinelTLS: tls, enableTLSForSentinelMode: true } : {})
-    }
-  })
-}
-
-type Located = Omit<Options, "url" | "clusterOptions" | "prefix" | "timeout" | "wait">
-
-/** A URL's place is the only one. */
-const nowhere: object = { host: undefined, path: undefined, sentinels: undefined, cluster: undefined }
 
 const waitOf = (wait: Wait | undefined, millis: number): Effect.Effect<Waiting | undefined, SessionConfigError> => {
   if (wait === undefined) return Effect.succeed(undefined)
@@ -306,32 +200,16 @@ interface Waiting extends WaitMillis {
   readonly writes: "all" | "remove"
 }
 
-const untilReady = (client: Client) =>
-  new Promise<void>((resolve) => {
-    client.once("ready", resolve)
-    client.once("end", resolve)
-  })
-
-/** A cluster that is not there would keep a command until it is. */
-const isAway = ({ status }: Client) => status !== "ready" && status !== "wait"
-
-interface Script {
-  readonly lua: string
-  readonly sha: string
-}
-
 /** ARGV: now, expected version, then for writes deadline, TTL, new version, data. */
-const script = (body: string): Script => {
-  const lua = `
+const script = (body: string): Script =>
+  scriptOf(`
 local version, expiresAt = unpack(redis.call('HMGET', KEYS[1], 'version', 'expiresAt'))
 local deadline = tonumber(expiresAt)
 if not (version and deadline) and redis.call('EXISTS', KEYS[1]) == 1 then
   return redis.error_reply('CORRUPT not a session')
 end
 local live = deadline and deadline > tonumber(ARGV[1])
-${body}`
-  return { lua, sha: crypto.createHash("sha1").update(lua).digest("hex") }
-}
+${body}`)
 
 const put = `
 redis.call('HSET', KEYS[1], 'expiresAt', ARGV[3], 'version', ARGV[5], 'data', ARGV[6])
@@ -352,26 +230,9 @@ const remove = script(`
 if not live or (ARGV[2] ~= '' and version ~= ARGV[2]) then return 0 end
 return redis.call('DEL', KEYS[1])`)
 
-/** Two round trips only when the server has forgotten the script, and has done nothing yet. */
-const evaluate = (client: Client, { lua, sha }: Script, key: string, args: ReadonlyArray<string | Buffer>) =>
-  client.evalsha(sha, 1, key, ...args).catch((error: Error) => {
-    if (!error.message.startsWith("NOSCRIPT")) throw error
-    return client.eval(lua, 1, key, ...args)
-  })
-
-type Operation = Exclude<SessionStoreError["operation"], "sweep">
-
-interface Settings {
-  readonly prefix: string | undefined
-  /** How long a command may take. */
-  readonly millis: number
-  readonly wait: Waiting | undefined
-  readonly within: Within | undefined
-}
-
-const contextOf = (client: Client, settings: Settings, connection?: Connection) => {
-  const { prefix = "session:", wait } = settings
-  const attempt = attempts(client, settings, connection)
+const contextOf = (connected: Connected, prefix = "session:", wait: Waiting | undefined) => {
+  const { client } = connected
+  const attempt = attempts(connected)
 
   /** Keys of which a write may be there that replicas do not have, for a minute: the core asks within seconds. */
   const doubtful = new Map<string, NodeJS.Timeout>()
@@ -474,55 +335,9 @@ const contextOf = (client: Client, settings: Settings, connection?: Connection) 
   return Context.make(SessionStore, store).pipe(Context.add(SessionScan, scan))
 }
 
-/** How a command is sent, its reply read, and what its failure means. */
-const attempts = (client: Client, { millis, within = asIs }: Settings, connection: Connection | undefined) => {
-  const failed = (operation: Operation) => (error: unknown) => {
-    // A driver rejects with nothing but errors.
-    const found = error as Error
-    if (reasonOf(found) === "Timeout" && found !== tooFewReplicas) connection?.reconnect()
-    const cause = isOffline(found) ? connection?.failure() ?? found : found
-    return new SessionStoreError({ reason: reasonOf(cause), operation, cause: withoutData(cause) })
-  }
-  if (!isCluster(client)) {
-    // What has not left goes when the connection is back; so far that is a matter of an error only.
-    const sendLater = async <A>(error: Error, send: () => Promise<A>) => {
-      if (!isUnsent(error) || !(await connection?.isBack(millis / 2))) throw error
-      return within(send)
-    }
-    return <A, B>(operation: Operation, send: () => Promise<A>, read: Read<A, B>) =>
-      Effect.async<B, SessionStoreError>((resume) => {
-        let isOver = false
-        const end = (answer: Effect.Effect<B, SessionStoreError>) => {
-          isOver = true
-          clearTimeout(timer)
-          resume(answer)
-        }
-        const done = (reply: A) => end(read(reply))
-        const fail = (error: unknown) => isOver || end(Effect.fail(failed(operation)(error)))
-        // A process that was busy for long reads first what has arrived meanwhile.
-        const timer = connection && setTimeout(() => setImmediate(fail, timeIsUp), millis)
-        within(send).then(done, (error) => sendLater(error, send).then(done, fail))
-      })
-  }
-  return <A, B>(operation: Operation, send: () => Promise<A>, read: Read<A, B>) =>
-    Effect.suspend(() => isAway(client) ? Effect.fail(away) : bounded(millis, async () => send())).pipe(
-      Effect.mapError(failed(operation)),
-      Effect.flatMap(read)
-    )
-}
-
-type Read<A, B> = (reply: A) => Effect.Effect<B, SessionStoreError>
-
-const asIs: Within = (send) => send()
-
-const away = new Error("Connection is closed to every node of the cluster.")
-
 /** The server's broom: never earlier than the deadline, by a clock a minute off. */
 const ttl = (expiresAt: number, now: number) =>
   Math.min(Math.max(1, Math.ceil(expiresAt - now) + 60_000) || 1, Number.MAX_SAFE_INTEGER)
-
-/** ioredis would send a plain `Uint8Array` as the text "1,2,3". */
-const asBuffer = (data: Uint8Array) => Buffer.from(data.buffer, data.byteOffset, data.byteLength)
 
 const atNow = <A, E>(f: (now: number) => Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.clockWith((clock) => f(clock.unsafeCurrentTimeMillis()))
@@ -542,29 +357,4 @@ const parse = (
   return expiresAt > now
     ? Effect.succeedSome({ data, version: Version(version.toString()), expiresAt })
     : Effect.succeedNone
-}
-
-/** There was no connection: nothing has left. */
-const isUnsent = ({ message }: Error) => message.startsWith("Stream isn't writeable")
-
-const isOffline = ({ message }: Error) => /^(Stream isn't writeable|Connection is closed|None of startup)/.test(message)
-
-/** What the server said, and no failure of the connection. */
-const isReply = (error: unknown): error is Error => error instanceof Error && error.name === "ReplyError"
-
-/** Before Redis 7 the code of a script's error stands in the middle of the message. */
-const reasonOf = (error: Error): SessionStoreErrorReason => {
-  const { message } = error
-  if (error === timeIsUp || error === tooFewReplicas || message === "Command timed out") return "Timeout"
-  if (!isReply(error)) return "Unavailable"
-  if (/\b(WRONGTYPE|CORRUPT)\b/.test(message)) return "Corrupt"
-  if (/\b(LOADING|BUSY|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|MOVED|ASK)\b/.test(message)) return "Unavailable"
-  return message.includes("max number of clients") ? "Throttled" : "Rejected"
-}
-
-/** ioredis hangs a command's arguments on its errors, and the server may quote them. */
-const withoutData = (error: Error) => {
-  const { message, name } = error
-  const code = "code" in error ? { code: error.code } : {}
-  return Object.assign(new Error(message.replace(/, with args.*/s, "")), { name, ...code })
 }
