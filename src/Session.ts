@@ -15,6 +15,7 @@ import type * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Types from "effect/Types"
+import { addDefinition } from "./internal/session/definitions.js"
 import * as SessionManager from "./internal/session/Manager.js"
 import * as Memory from "./layers/Memory.js"
 import * as Payload from "./schema/Payload.js"
@@ -405,6 +406,7 @@ const define = (
       return Context.make(Tag, handle).pipe(Context.add(Session, handle))
     })).pipe(Layer.provide(Memory.layer()), Layer.orDie) // the defaults are legal
 
+  addDefinition(Manager, { id, schema, initial })
   return Object.assign(Tag, {
     schema,
     Manager,

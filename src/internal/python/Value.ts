@@ -65,6 +65,18 @@ export class PyDict {
   get(key: string): PyValue | undefined {
     return this.entries.find(([name]) => name === key)?.[1]
   }
+
+  /** A dict with the value at a str key: in its place, or at the end. */
+  set(key: string, value: PyValue): PyDict {
+    const index = this.entries.findIndex(([name]) => name === key)
+    return new PyDict(index < 0 ? [...this.entries, [key, value]] : this.entries.with(index, [key, value]))
+  }
+
+  /** A dict without a str key. The same dict if it has no such key. */
+  delete(key: string): PyDict {
+    const entries = this.entries.filter(([name]) => name !== key)
+    return entries.length === this.entries.length ? this : new PyDict(entries)
+  }
 }
 
 const isWithin = (value: number, min: number, max: number): boolean =>

@@ -4,11 +4,12 @@
  * | Python | plain JS |
  * |---|---|
  * | None, bool, str, bytes, list | the same |
+ * | tuple | an array |
  * | int | a number if it is a safe integer, else a bigint |
  * | float | a number |
  * | dict whose keys are all str | an object |
  * | any other dict | a Map, its keys plain, too |
- * | everything else | as it is (`PyDateTime`, `PyTuple`, …) |
+ * | everything else | as it is (`PyDateTime`, `PySet`, …) |
  *
  * @internal
  */
@@ -16,7 +17,7 @@ import { fromInstant } from "./datetime.js"
 import { hashKey, isHashable, uniqueEntries, uniqueItems } from "./hash.js"
 import { defaultLimits, type Limits } from "./limits.js"
 import { Trail } from "./Trail.js"
-import { isList, isPyObject, PyDict, type PyEntry, PyFloat, PySet, type PyValue } from "./Value.js"
+import { isList, isPyObject, PyDict, type PyEntry, PyFloat, PySet, PyTuple, type PyValue } from "./Value.js"
 
 export type Plain =
   | null
@@ -28,32 +29,36 @@ export type Plain =
   | ReadonlyArray<Plain>
   | { readonly [key: string]: Plain }
   | ReadonlyMap<Plain, Plain>
-  | Exclude<PyValue, PyFloat | PyDict | ReadonlyArray<PyValue>>
+  | Exclude<PyValue, PyFloat | PyDict | PyTuple | ReadonlyArray<PyValue>>
 
 const isSafe = (value: bigint): boolean =>
   value >= BigInt(Number.MIN_SAFE_INTEGER) && value <= BigInt(Number.MAX_SAFE_INTEGER)
 
-/** Only for values that a reader made, which are bounded. Those within a tuple or a set stay as they are. */
+/** Only for values that a reader made, which are bounded. Those within a set stay as they are. */
 export const toPlain = (value: PyValue): Plain => {
   if (typeof value === "bigint") return isSafe(value) ? Number(value) : value
   if (value === null || typeof value !== "object" || value instanceof Uint8Array) return value
   if (isList(value)) return value.map(toPlain)
   if (value._tag === "float") return value.value
+  if (value._tag === "tuple") return value.items.map(toPlain)
   return value._tag === "dict" ? plainDict(value) : value
 }
 
+/** An array is no key for Python, so a tuple stays. */
+const plainKey = (key: PyValue): Plain | PyTuple => key instanceof PyTuple ? key : toPlain(key)
+
 const plainDict = ({ entries }: PyDict): Plain => {
-  const plain = entries.map(([key, value]) => [typeof key === "string" ? key : toPlain(key), toPlain(value)] as const)
+  const plain = entries.map(([key, value]) => [plainKey(key), toPlain(value)] as const)
   if (entries.every(([key]) => typeof key === "string")) {
     return Object.fromEntries(plain as ReadonlyArray<readonly [string, Plain]>) // all keys are strings
   }
-  return new Map(plain)
+  return new Map(plain as ReadonlyArray<readonly [Plain, Plain]>) // a tuple as a key is for `fromPlain` only
 }
 
 /**
  * The Python value of a JS value. A number that is a safe integer becomes an
- * int, any other (and -0) a float. A Date becomes an aware datetime, a Set a
- * set, a Map a dict. Fails with `NotRepresentable` and the path for what Python
+ * int, any other (and -0) a float. A property that is undefined is absent. A
+ * Date becomes an aware datetime, a Set a set, a Map a dict. Fails with `NotRepresentable` and the path for what Python
  * has nothing for: undefined, functions, symbols, instances of other classes.
  *
  * `previous` is what the value was read from. Where the JS value is still what
@@ -106,12 +111,18 @@ class PlainReader {
     if (prototype !== Object.prototype && prototype !== null) {
       throw this.trail.notRepresentable("an instance of a JS class")
     }
-    return this.dict(Object.entries(value), previous)
+    return this.dict(Object.entries(value).filter(([, field]) => field !== undefined), previous)
   }
 
-  private list(items: ReadonlyArray<unknown>, previous: PyValue | undefined): ReadonlyArray<PyValue> {
-    const before = previous !== undefined && previous !== null && isList(previous) ? previous : []
-    return Array.from(items, (item, index) => this.child(index, item, before[index]))
+  private list(items: ReadonlyArray<unknown>, previous: PyValue | undefined): PyValue {
+    const isTuple = previous instanceof PyTuple
+    const before = isTuple
+      ? previous.items
+      : previous !== undefined && previous !== null && isList(previous)
+      ? previous
+      : []
+    const values = Array.from(items, (item, index) => this.child(index, item, before[index]))
+    return isTuple ? new PyTuple(values) : values
   }
 
   private child(segment: PyValue | number, value: unknown, previous: PyValue | undefined): PyValue {
