@@ -46,6 +46,7 @@ import { flaskIds, idLengths } from "./internal/flask/ids.js"
 import { Pickled } from "./internal/flask/marker.js"
 import { dictPayload, structPayload } from "./internal/flask/payload.js"
 import { defaultLimits } from "./internal/python/limits.js"
+import { fromPlain, toPlain } from "./internal/python/plain.js"
 import { PyDict } from "./internal/python/Value.js"
 import { definitionOf } from "./internal/session/definitions.js"
 import * as SessionManager from "./internal/session/Manager.js"
@@ -270,12 +271,18 @@ interface Flashing {
  * @since 0.1.0
  * @category flash messages
  */
-export const flash = <A extends Flashing, E>(
+export const flash = <A extends Flashing | PyDict, E>(
   session: { readonly update: (f: (value: A) => A) => Effect.Effect<void, E> },
   message: unknown,
   category = "message"
 ): Effect.Effect<void, E> =>
-  session.update((value) => ({ ...value, _flashes: [...value._flashes ?? [], [category, message]] }))
+  session.update((value) => {
+    const flashes: ReadonlyArray<FlashMessage> = [...flashesOf(value), [category, message]]
+    // each branch makes the kind of value that it was given
+    return (value instanceof PyDict
+      ? value.set("_flashes", fromPlain(flashes, value.get("_flashes")))
+      : { ...value, _flashes: flashes }) as A
+  })
 
 /**
  * Takes all messages out of the session and returns them. Of two tabs that ask
@@ -284,12 +291,24 @@ export const flash = <A extends Flashing, E>(
  * @since 0.1.0
  * @category flash messages
  */
-export const takeFlashes = <A extends Flashing, E>(
+export const takeFlashes = <A extends Flashing | PyDict, E>(
   session: {
     readonly transact: <B>(f: (value: A) => readonly [B, A]) => Effect.Effect<B, E>
   }
 ): Effect.Effect<ReadonlyArray<FlashMessage>, E> =>
   session.transact((value) => {
-    const { _flashes, ...rest } = value
+    if (value instanceof PyDict) {
+      return [flashesOf(value), value.delete("_flashes") as A] // a dict, too
+    }
+    const { _flashes, ...rest } = value as Flashing
     return _flashes === undefined ? [[], value] : [_flashes, rest as A] // `_flashes` is optional in A
   })
+
+const flashesOf = (value: Flashing | PyDict): ReadonlyArray<FlashMessage> => {
+  if (!(value instanceof PyDict)) {
+    return value._flashes ?? []
+  }
+  const flashes = toPlain(value.get("_flashes") ?? [])
+  // Flask's own form; an app that stores something else there sees no messages
+  return Array.isArray(flashes) ? flashes.filter((each) => Array.isArray(each) && each.length === 2) : []
+}

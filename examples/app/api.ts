@@ -15,14 +15,14 @@ import * as Values from "./values.js"
 
 const Millis = Schema.Int.pipe(Schema.between(0, 60_000))
 
-const Key = Schema.Struct({ key: Schema.String })
+export const Key = Schema.Struct({ key: Schema.String })
 
-const KeyAndDelay = Schema.Struct({
+export const KeyAndDelay = Schema.Struct({
   key: Schema.String,
   delayMs: Schema.optionalWith(Millis, { default: () => 0 })
 })
 
-const Delay = Schema.Struct({
+export const Delay = Schema.Struct({
   ms: Schema.optionalWith(Schema.compose(Schema.NumberFromString, Millis), { default: () => 0 })
 })
 
@@ -33,7 +33,7 @@ const isExcessive = (value: unknown, depth = 32): boolean => {
   return depth === 0 || Object.values(value).some((item) => isExcessive(item, depth - 1))
 }
 
-const KeyAndValue = Schema.Struct({
+export const KeyAndValue = Schema.Struct({
   key: Schema.String,
   value: Schema.Unknown.pipe(
     Schema.filter((value) =>
@@ -42,7 +42,7 @@ const KeyAndValue = Schema.Struct({
   )
 })
 
-const User = Schema.Struct({ user: Schema.NonEmptyString })
+export const User = Schema.Struct({ user: Schema.NonEmptyString })
 
 // What they do.
 
@@ -52,7 +52,7 @@ const show = Effect.gen(function*() {
   return { value: Values.toObject(values), isNew: yield* session.isNew }
 })
 
-const notANumber = (key: string) =>
+export const notANumber = (key: string) =>
   new Refused({ status: 422, message: `What is stored at ${JSON.stringify(key)} is not a number.` })
 
 /** The number at a key, as this request sees it. */
@@ -127,10 +127,19 @@ const slow = ({ ms }: typeof Delay.Type) => Effect.zipLeft(show, Effect.sleep(ms
 
 // Where they are found.
 
-const get = <E, R>(path: HttpRouter.PathInput, answer: Effect.Effect<unknown, E, R>) =>
+export const get = <E, R>(path: HttpRouter.PathInput, answer: Effect.Effect<unknown, E, R>) =>
   HttpRouter.get(path, Effect.map(answer, (value) => HttpServerResponse.unsafeJson(value)))
 
-const post = <A, I, E, R>(
+export const getWith = <A, I extends Readonly<Record<string, string | undefined>>, E, R>(
+  path: HttpRouter.PathInput,
+  schema: Schema.Schema<A, I>,
+  answer: (input: A) => Effect.Effect<unknown, E, R>
+) => get(path, Effect.flatMap(Body.query(schema), answer))
+
+export const postEmpty = <E, R>(path: HttpRouter.PathInput, answer: Effect.Effect<unknown, E, R>) =>
+  HttpRouter.post(path, Effect.map(answer, (value) => HttpServerResponse.unsafeJson(value)))
+
+export const post = <A, I, E, R>(
   path: HttpRouter.PathInput,
   schema: Schema.Schema<A, I>,
   answer: (input: A) => Effect.Effect<unknown, E, R>
@@ -143,12 +152,12 @@ const post = <A, I, E, R>(
 export const api = HttpRouter.empty.pipe(
   get("/none", Effect.succeed({ ok: true })),
   get("/session", show),
-  get("/slow", Effect.flatMap(Body.query(Delay), slow)),
+  getWith("/slow", Delay, slow),
   post("/set", KeyAndValue, set),
   post("/increment", KeyAndDelay, increment),
   post("/naive", KeyAndDelay, naive),
   post("/ticket", Key, ticket),
   post("/login", User, login),
-  HttpRouter.post("/logout", Effect.map(logout, (value) => HttpServerResponse.unsafeJson(value))),
+  postEmpty("/logout", logout),
   HttpRouter.prefixAll("/api")
 )

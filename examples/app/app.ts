@@ -50,9 +50,9 @@ const apiApp = (origin: URL | undefined) =>
     )
   )
 
-const sayWrong = (status: number, error: string) => HttpServerResponse.unsafeJson({ error }, { status })
+export const sayWrong = (status: number, error: string) => HttpServerResponse.unsafeJson({ error }, { status })
 
-const report = (error: SessionError) =>
+export const report = (error: SessionError) =>
   error.reason === "Conflict" || error.reason === "Gone" || error.reason === "TooLarge"
     ? Effect.void
     : Effect.logError(error.message, causeOf(error))

@@ -10,6 +10,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createServer } from "node:http"
 import { app } from "./app.js"
+import { flaskApp } from "./flask/app.js"
+import { FlaskSessions } from "./flask/layer.js"
 import { AppSession, codec } from "./session.js"
 import { Store } from "./store.js"
 
@@ -29,22 +31,32 @@ const environment = Config.all({
       validation: (url) => /^https?:$/.test(url.protocol) && url.href === `${url.origin}/`
     }),
     Config.withDefault(undefined)
-  )
+  ),
+  /** `flask` shares the sessions of a Flask app. */
+  format: Config.literal("native", "flask")("SESSION_FORMAT").pipe(Config.withDefault("native" as const))
 })
 
 const printAddress = HttpServer.addressWith((address) =>
   address._tag === "TcpAddress" ? Console.log(`Listening on http://localhost:${address.port}`) : Effect.void
 )
 
-const Main = Layer.unwrapEffect(Effect.map(environment, ({ idleTimeout, origin, port }) => {
-  const Sessions = AppSession.layer({ idleTimeout, codec, cookie: { secure: origin?.protocol === "https:" } })
+const Main = Layer.unwrapEffect(Effect.map(environment, ({ format, idleTimeout, origin, port }) => {
+  const secure = origin?.protocol === "https:"
   const Server = NodeHttpServer.layer(createServer, { port })
-  return Layer.effectDiscard(printAddress).pipe(
-    Layer.provide(HttpServer.serve(app(origin))),
-    Layer.provide(Server),
-    Layer.provide(Sessions), // before the server, so that it closes after the last request
-    Layer.provide(Store)
-  )
+  const Print = Layer.effectDiscard(printAddress)
+  // the sessions come before the server, so that they close after the last request
+  return format === "flask"
+    ? Print.pipe(
+      Layer.provide(HttpServer.serve(flaskApp(origin))),
+      Layer.provide(Server),
+      Layer.provide(FlaskSessions(secure))
+    )
+    : Print.pipe(
+      Layer.provide(HttpServer.serve(app(origin))),
+      Layer.provide(Server),
+      Layer.provide(AppSession.layer({ idleTimeout, codec, cookie: { secure } })),
+      Layer.provide(Store)
+    )
 }))
 
 Layer.launch(Main).pipe(

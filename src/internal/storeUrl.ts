@@ -5,9 +5,17 @@
  *
  * @internal
  */
+import type * as SqlClient from "@effect/sql/SqlClient"
 import type * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Layer from "effect/Layer"
+import type * as DynamoDb from "../layers/DynamoDb.js"
+import type * as FileSystem from "../layers/FileSystem.js"
+import type * as Memcached from "../layers/Memcached.js"
+import type * as Memory from "../layers/Memory.js"
+import type * as MongoDb from "../layers/MongoDb.js"
+import type * as Redis from "../layers/Redis.js"
+import type * as Sql from "../layers/Sql.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import type { SessionStore } from "../SessionStore.js"
 
@@ -36,7 +44,25 @@ export interface Scheme {
   readonly refused?: Readonly<Record<string, string>>
   /** The host may be missing if this parameter names it. */
   readonly hostParameter?: string
-  readonly open: (address: Address) => Opened
+  readonly open: (address: Address, stores: Stores) => Opened
+}
+
+/** Makes a store's Layer of the options that a URL stands for. */
+type LayerOf<Options, R = never> = (
+  options: Options
+) => Layer.Layer<SessionStore, SessionConfigError, R>
+
+/** Loads the module of each store. Those of another format take the same options. */
+export interface Stores {
+  readonly memory: () => Promise<LayerOf<Memory.Options>>
+  readonly file: () => Promise<LayerOf<FileSystem.Options>>
+  readonly redis: () => Promise<LayerOf<Pick<Redis.Options, "url" | "prefix" | "timeout">>>
+  readonly memcached: () => Promise<LayerOf<Memcached.Options>>
+  readonly mongodb: () => Promise<LayerOf<MongoDb.Options>>
+  readonly dynamodb: () => Promise<LayerOf<DynamoDb.Options>>
+  readonly sql: () => Promise<LayerOf<Sql.Options, SqlClient.SqlClient>>
+  /** Statements that make the table of `sql` in a database that is in memory. */
+  readonly tableInMemory: (table: string | undefined) => Promise<ReadonlyArray<string>>
 }
 
 export type Parsed<A> = Either.Either<A, SessionConfigError>

@@ -78,6 +78,7 @@ import {
   type Opened,
   parse,
   type Scheme,
+  type Stores,
   wholeNumber,
   withOneHost
 } from "../internal/storeUrl.js"
@@ -128,8 +129,7 @@ export const make = (url: Url | Options): Effect.Effect<SessionStore["Type"], Se
  * @since 0.1.0
  * @category layers
  */
-export const layer = (url: Url | Options): Layer.Layer<SessionStore, SessionConfigError> =>
-  Layer.unwrapEffect(Effect.suspend(() => open(textOf(url))))
+export const layer = (url: Url | Options): Layer.Layer<SessionStore, SessionConfigError> => openUrl(url, stores)
 
 /**
  * `layer` with the URL from `Config`.
@@ -156,12 +156,34 @@ const textOf = (url: Url | Options): string => {
   return textOf(Redacted.isRedacted(url) ? Redacted.value(url) : url.url)
 }
 
-const open = (text: string): Opened => {
+/**
+ * The store of a URL, opened as one of `stores`.
+ *
+ * @internal
+ */
+export const openUrl = (url: Url | Options, stores: Stores): Layer.Layer<SessionStore, SessionConfigError> =>
+  Layer.unwrapEffect(Effect.suspend(() => open(textOf(url), stores)))
+
+const stores: Stores = {
+  memory: async () => (await import("./Memory.js")).layer,
+  file: async () => (await import("./FileSystem.js")).layer,
+  redis: async () => (await import("./Redis.js")).layer,
+  memcached: async () => (await import("./Memcached.js")).layer,
+  mongodb: async () => (await import("./MongoDb.js")).layer,
+  dynamodb: async () => (await import("./DynamoDb.js")).layer,
+  sql: async () => (await import("./Sql.js")).layer,
+  tableInMemory: async (table) => {
+    const Sql = await import("./Sql.js")
+    return Either.getOrElse(Sql.ddl("sqlite", { table }), () => "").split(/;\n/).filter(Boolean)
+  }
+}
+
+const open = (text: string, stores: Stores): Opened => {
   const name = /^[a-z+]+:/i.exec(text)?.[0].toLowerCase() ?? ""
   const scheme = Object.hasOwn(schemes, name) ? schemes[name] : undefined
   return scheme === undefined
     ? invalidUrl(`A store's URL begins with one of ${Object.keys(schemes).join(" ")}`)
-    : Effect.flatMap(parse(name + text.slice(name.length), scheme), scheme.open)
+    : Effect.flatMap(parse(name + text.slice(name.length), scheme), (address) => scheme.open(address, stores))
 }
 
 // Loading what it needs.
@@ -171,14 +193,15 @@ const load = <A>(name: string, { form }: Scheme, from: () => Promise<A>): Effect
 
 const openSql = (
   address: Address,
+  stores: Stores,
   database: string,
   client: (connectTimeout: number) => Layer.Layer<SqlClient.SqlClient, unknown>
 ): Opened =>
   Effect.gen(function*() {
     const { parameters } = address
     const timeout = (yield* wholeNumber(address, "timeout")) ?? 2000
-    const Sql = yield* Effect.promise(() => import("./Sql.js"))
-    return Sql.layer({ table: parameters.get("table"), schema: parameters.get("schema"), timeout }).pipe(
+    const layer = yield* Effect.promise(stores.sql)
+    return layer({ table: parameters.get("table"), schema: parameters.get("schema"), timeout }).pipe(
       Layer.provide(Layer.catchAllCause(client(timeout), (cause) => Layer.failCause(unreachable(database, cause))))
     )
   })
@@ -233,11 +256,11 @@ const redis = (form: string): Scheme => ({
   hasHost: true,
   parameters: ["prefix", "timeout"],
   driver: ["db", "family", "password", "sentinelPassword", "sentinelUsername", "tls", "username"],
-  open: (address) =>
+  open: (address, stores) =>
     Effect.gen(function*() {
       const timeout = yield* wholeNumber(address, "timeout")
-      const Redis = yield* Effect.promise(() => import("./Redis.js"))
-      return Redis.layer({ url: address.forDriver, prefix: address.parameters.get("prefix"), timeout })
+      const layer = yield* Effect.promise(stores.redis)
+      return layer({ url: address.forDriver, prefix: address.parameters.get("prefix"), timeout })
     })
 })
 
@@ -246,11 +269,11 @@ const mongodb = (form: string): Scheme => ({
   hasHost: true,
   parameters: ["collection", "timeout"],
   driver: "any",
-  open: (address) =>
+  open: (address, stores) =>
     Effect.gen(function*() {
       const timeout = yield* wholeNumber(address, "timeout")
-      const MongoDb = yield* Effect.promise(() => import("./MongoDb.js"))
-      return MongoDb.layer({ url: address.forDriver, collection: address.parameters.get("collection"), timeout })
+      const layer = yield* Effect.promise(stores.mongodb)
+      return layer({ url: address.forDriver, collection: address.parameters.get("collection"), timeout })
     })
 })
 
@@ -298,7 +321,7 @@ const postgres = (form: string): Scheme => ({
     query_timeout: "the driver would stop waiting for a write that the server still does; write timeout=… instead",
     replication: "a replication connection takes no statements with parameters"
   },
-  open: (address) =>
+  open: (address, stores) =>
     Effect.gen(function*() {
       yield* withOneHost(address)
       const seconds = yield* wholeNumber(address, "connect_timeout")
@@ -308,7 +331,7 @@ const postgres = (form: string): Scheme => ({
       yield* oneOf(address, "pgbouncer", "true", "false") // the statements have no names, so a pooler can take them
       yield* oneOf(address, "target_session_attrs", "any", "read-write", "primary")
       const { PgClient } = yield* load("@effect/sql-pg", address.scheme, () => import("@effect/sql-pg").catch(rethrow))
-      return yield* openSql(address, "PostgreSQL", (timeout) =>
+      return yield* openSql(address, stores, "PostgreSQL", (timeout) =>
         withSockets((keep) =>
           PgClient.layer({
             url: Redacted.make(address.forDriver),
@@ -355,7 +378,7 @@ const mysql = (form: string): Scheme => ({
     sslmode: "write ssl-mode=REQUIRED or ssl-mode=VERIFY_IDENTITY instead",
     sslMode: "write ssl-mode=REQUIRED or ssl-mode=VERIFY_IDENTITY instead"
   },
-  open: (address) =>
+  open: (address, stores) =>
     Effect.gen(function*() {
       const { hostname, password, port, username } = yield* withOneHost(address)
       if (address.path === "") return yield* misspelt(address.scheme, "The database is missing.")
@@ -371,7 +394,7 @@ const mysql = (form: string): Scheme => ({
       const socketPath = address.parameters.get("socketPath")
       const [host, portNumber] = [decodeURIComponent(hostname).replace(/^\[|\]$/g, ""), Number(port || 3306)]
       const target = socketPath === undefined ? { host, port: portNumber } : { path: socketPath }
-      return yield* openSql(address, "MySQL", (timeout) =>
+      return yield* openSql(address, stores, "MySQL", (timeout) =>
         withSockets((keep) =>
           MysqlClient.layer({
             host,
@@ -431,7 +454,7 @@ const sqlite = (form: string): Scheme => ({
   form,
   hasHost: false,
   parameters: ["table", "timeout"],
-  open: (address) =>
+  open: (address, stores) =>
     Effect.gen(function*() {
       const { parameters, path, scheme } = address
       if (path === "") return yield* misspelt(scheme, "The file is missing.")
@@ -439,18 +462,17 @@ const sqlite = (form: string): Scheme => ({
         import("@effect/sql-libsql").catch(rethrow))
       if (path !== ":memory:") {
         const url = `file:${path.split("/").map(encodeURIComponent).join("/")}`
-        return yield* openSql(address, "SQLite", () =>
+        return yield* openSql(address, stores, "SQLite", () =>
           LibsqlClient.layer({ url }))
       }
-      const Sql = yield* Effect.promise(() =>
-        import("./Sql.js")
+      const statements = yield* Effect.promise(() =>
+        stores.tableInMemory(parameters.get("table"))
       )
-      const ddl = Either.getOrElse(Sql.ddl("sqlite", { table: parameters.get("table") }), () => "")
       // In memory libsql forgets a table that was made in a transaction, so it is made before.
-      return yield* openSql(address, "SQLite", () =>
+      return yield* openSql(address, stores, "SQLite", () =>
         Layer.tap(LibsqlClient.layer({ url: path }), (context) => {
           const sql = Context.get(context, LibsqlClient.LibsqlClient)
-          return Effect.forEach(ddl.split(/;\n/).filter(Boolean), (statement) => sql.unsafe(statement))
+          return Effect.forEach(statements, (statement) => sql.unsafe(statement))
         }))
     })
 })
@@ -459,12 +481,12 @@ const memory: Scheme = {
   form: "memory:",
   hasHost: false,
   parameters: ["capacity"],
-  open: (address) =>
+  open: (address, stores) =>
     Effect.gen(function*() {
       if (address.path !== "") return yield* misspelt(address.scheme, "There is nothing to name.")
       const capacity = yield* wholeNumber(address, "capacity")
-      const Memory = yield* Effect.promise(() => import("./Memory.js"))
-      return Memory.layer(capacity === undefined ? {} : { capacity })
+      const layer = yield* Effect.promise(stores.memory)
+      return layer(capacity === undefined ? {} : { capacity })
     })
 }
 
@@ -472,11 +494,11 @@ const file: Scheme = {
   form: "file:./directory or file:///directory",
   hasHost: false,
   parameters: [],
-  open: ({ path: directory, scheme }) =>
+  open: ({ path: directory, scheme }, stores) =>
     Effect.gen(function*() {
       if (directory === "") return yield* misspelt(scheme, "The directory is missing.")
-      const FileSystem = yield* Effect.promise(() => import("./FileSystem.js"))
-      return FileSystem.layer({ directory })
+      const layer = yield* Effect.promise(stores.file)
+      return layer({ directory })
     })
 }
 
@@ -484,15 +506,15 @@ const memcached: Scheme = {
   form: "memcached://host[:port],…",
   hasHost: true,
   parameters: ["prefix", "timeout"],
-  open: (address) =>
+  open: (address, stores) =>
     Effect.gen(function*() {
       const { credentials, host, parameters, path, scheme } = address
       if (path !== "" || credentials !== undefined) {
         return yield* misspelt(scheme, "It takes the hosts and nothing else.")
       }
       const timeout = yield* wholeNumber(address, "timeout")
-      const Memcached = yield* Effect.promise(() => import("./Memcached.js"))
-      return Memcached.layer({ servers: host, prefix: parameters.get("prefix"), timeout })
+      const layer = yield* Effect.promise(stores.memcached)
+      return layer({ servers: host, prefix: parameters.get("prefix"), timeout })
     })
 }
 
@@ -500,7 +522,7 @@ const dynamodb: Scheme = {
   form: "dynamodb://[key:secret@]region/table",
   hasHost: true,
   parameters: ["endpoint", "createTable", "timeout"],
-  open: (address) =>
+  open: (address, stores) =>
     Effect.gen(function*() {
       const { credentials, host: region, parameters, path: table, scheme } = address
       const endpoint = parameters.get("endpoint")
@@ -515,8 +537,8 @@ const dynamodb: Scheme = {
       const signed = credentials ?? (isEmulator ? "local:local" : undefined)
       const [accessKeyId = "", secretAccessKey = ""] = signed?.split(/:(.*)/s).map(decodeURIComponent) ?? []
       if (signed !== undefined && secretAccessKey === "") return yield* misspelt(scheme, "The secret is missing.")
-      const DynamoDb = yield* Effect.promise(() => import("./DynamoDb.js"))
-      return DynamoDb.layer({
+      const layer = yield* Effect.promise(stores.dynamodb)
+      return layer({
         region,
         table,
         timeout,

@@ -54,18 +54,18 @@ export const withoutPermanent = (dict: PyDict): PyDict =>
 
 /**
  * The dict with the `_permanent` of `previous`, in its place, or with another
- * one that `permanent` asks for.
+ * one that `permanent` asks for. A `_permanent` that is in `dict` already wins.
  */
 export const withPermanent = (dict: PyDict, previous: PyDict, permanent: boolean | undefined): PyDict => {
   const index = previous.entries.findIndex(isPermanentKey)
-  if (index < 0 && permanent === undefined) {
-    return dict
-  }
   const stored = previous.entries[index]
-  const entry: PyEntry = stored !== undefined && (permanent === undefined || isTruthy(stored[1]) === permanent)
+  const kept = stored !== undefined && (permanent === undefined || isTruthy(stored[1]) === permanent)
     ? stored
-    : [permanentKey, permanent!]
-  return new PyDict(dict.entries.toSpliced(Math.max(index, 0), 0, entry))
+    : undefined
+  const wanted: PyEntry | undefined = permanent === undefined ? undefined : [permanentKey, permanent]
+  const entry = dict.entries.find(isPermanentKey) ?? kept ?? wanted
+  const others = withoutPermanent(dict).entries
+  return entry === undefined ? dict : new PyDict(others.toSpliced(Math.max(index, 0), 0, entry))
 }
 
 export const isPermanent = (dict: PyDict): boolean => {

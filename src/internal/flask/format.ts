@@ -55,13 +55,12 @@ export const flaskFormat = <A>(options: Options<A>): SessionFormat<A> => {
       const before = previous === undefined ? emptyRecord : recordOf(previous)
       const previousOwn = withoutPermanent(before.dict)
       const next = orThrow("Encode", () => contents.encode(pending.value, pending.source, previousOwn))
-      const own = withoutPermanent(next.dict)
-      if (own.entries.length === 0) {
+      if (withoutPermanent(next.dict).entries.length === 0) {
         return undefined
       }
       const isNew = previous === undefined
       const wanted = pending.lifetime?.persistent ?? (isNew && permanent ? true : undefined)
-      const dict = withPermanent(own, before.dict, wanted)
+      const dict = withPermanent(next.dict, before.dict, wanted)
       const data = orThrow("Encode", () => writeRecord(dict, before, encoding))
       return {
         data,
