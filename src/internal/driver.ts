@@ -20,7 +20,9 @@ export const driverVersions: Readonly<Record<string, string>> = {
   "@effect/sql-mysql2": "0.53",
   "@effect/sql-pg": "0.53",
   ioredis: "6",
-  mongodb: "7"
+  mongodb: "7",
+  mysql2: "3",
+  pg: "8"
 }
 
 /**

@@ -77,6 +77,8 @@ import { createByMigrator, createDirectly } from "../internal/sql/createTable.js
 import type { Dialect } from "../internal/sql/Dialect.js"
 import { detachedRuntime, SqlClient as SqlClientTag } from "../internal/sql/effectSql.js"
 import { mysql } from "../internal/sql/mysql.js"
+import { ignore, mysqlPoolRunner, pgPoolRunner } from "../internal/sql/poolRunner.js"
+import type { MySqlPool, PgPool } from "../internal/sql/poolRunner.js"
 import { postgres } from "../internal/sql/postgres.js"
 import { maintenanceTimeout, makeRun } from "../internal/sql/run.js"
 import { mysqlRunner, pgRunner } from "../internal/sql/sqlClientRunner.js"
@@ -185,6 +187,87 @@ export const layerConfig = (
 > => Layer.unwrapEffect(Effect.map(Config.unwrap(options), layer))
 
 /**
+ * A pool of `pg`, as much of it as the store uses: `new pg.Pool({ … })`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type { PgPool } from "../internal/sql/poolRunner.js"
+
+/**
+ * A pool of mysql2, as much of it as the store uses: `createPool({ … })` of
+ * `mysql2`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type { MySqlPool } from "../internal/sql/poolRunner.js"
+
+/**
+ * @since 0.1.0
+ * @category models
+ */
+export interface PoolOptions extends Options {
+  /**
+   * The driver's pool, of `pg`, `mysql2` or `mysql2/promise`. It stays open when
+   * the store closes.
+   */
+  readonly pool: PgPool | MySqlPool | { readonly pool: MySqlPool }
+  /**
+   * Keep the statements prepared on each connection of PostgreSQL; true by
+   * default. Set it to false behind a pooler that gives each transaction another
+   * connection and does not track prepared statements: PgBouncer before 1.21, or
+   * with `max_prepared_statements = 0`. With true the store is correct there,
+   * but slow. mysql2 always prepares: there `false` fails the Layer.
+   */
+  readonly prepare?: boolean | undefined
+}
+
+/**
+ * Makes the store over a driver's own pool, which is faster than a `SqlClient`
+ * over the same driver. The application may use the pool too. A session
+ * operation takes a connection for one statement, and gives it back.
+ *
+ * The table is created by its statements, without `Migrator` and its log. The
+ * errors are those of `make`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const makePool = Effect.fnUntraced(function*(
+  options: PoolOptions
+): Effect.fn.Return<
+  Context.Context<SessionStore | SessionSweeper | SessionScan>,
+  SessionConfigError,
+  Scope.Scope
+> {
+  const settings = yield* settingsOf(options)
+  const backend = yield* overPool(options)
+  const table = yield* tableOf(backend.dialect, options)
+  return yield* makeStore(backend, table, settings)
+})
+
+/**
+ * The store over a driver's own pool, as a Layer; see `makePool`.
+ *
+ * ```ts
+ * import * as SessionStoreSql from "effect-session/layers/Sql"
+ * import { createPool } from "mysql2"
+ *
+ * const pool = createPool({ uri: "mysql://localhost/app", connectTimeout: 2000 })
+ *
+ * const Store = SessionStoreSql.layerPool({ pool, table: "sessions" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerPool = (
+  options: PoolOptions
+): Layer.Layer<SessionStore | SessionSweeper | SessionScan, SessionConfigError> =>
+  Layer.scopedContext(makePool(options))
+
+/**
  * The statements that create the table and its index, for those who create
  * tables by migration and set `createTable: false`. Left when a name is not a
  * plain identifier.
@@ -225,6 +308,28 @@ const overClient = Effect.fnUntraced(function*(
     orElse: () => misconfigured("SqlClient", "The SQL store knows PostgreSQL, MySQL, MariaDB and SQLite.")
   })
 })
+
+const overPool = ({ pool, prepare = true }: PoolOptions): Effect.Effect<Backend, SessionConfigError, Scope.Scope> => {
+  if ("connect" in pool) {
+    // An idle connection that is lost is an event of the pool, and without a listener the end of the process.
+    const listen = Effect.acquireRelease(
+      Effect.sync(() => pool.on("error", ignore)),
+      () => Effect.sync(() => pool.removeListener("error", ignore))
+    )
+    return Effect.as(listen, {
+      dialect: postgres,
+      run: makeRun(pgPoolRunner(pool, prepare), postgres),
+      // Statements that are sent together are one transaction.
+      createTable: ({ ddl }, run) => createDirectly(run, [ddl.join(";\n")])
+    })
+  }
+  if (!prepare) return misconfigured("prepare", "mysql2 always prepares. Leave the option out.")
+  return Effect.succeed({
+    dialect: mysql,
+    run: makeRun(mysqlPoolRunner("pool" in pool ? pool.pool : pool), mysql),
+    createTable: ({ ddl }, run) => createDirectly(run, ddl)
+  })
+}
 
 const settingsOf = (options: Options): Either.Either<Settings, SessionConfigError> =>
   Either.all({

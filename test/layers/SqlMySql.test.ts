@@ -12,20 +12,23 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
+import { createPool as createPromisePool } from "mysql2/promise"
 import { randomToken } from "../../src/internal/crypto.js"
 import * as Sql from "../../src/layers/Sql.js"
 import type { SessionStoreError } from "../../src/SessionStore.js"
 import { SessionScan, SessionStore, SessionSweeper, Version } from "../../src/SessionStore.js"
 import { storeLaws } from "../../src/testing/StoreLaws.js"
 import { canStart, mysqlUrl, type Server, startMySql } from "../backends.js"
+import { layerMySql, Pool, type Runner, runners } from "./sqlPools.js"
 
 const bytes = new Uint8Array([0, 1, 128, 255])
 const never = 2 ** 52
 const freshTable = () => `t_${Buffer.from(randomToken()).toString("hex")}`
 
+/** A `SqlClient`, and beside it a pool of mysql2 with the same options. */
 const client = (url: string, poolConfig: Record<string, unknown> = {}, maxConnections = 10) => {
   const { hostname, password, pathname, port, username } = new URL(url)
-  return MysqlClient.layer({
+  const sqlClient = MysqlClient.layer({
     host: hostname,
     port: Number(port || 3306),
     username: decodeURIComponent(username),
@@ -34,6 +37,10 @@ const client = (url: string, poolConfig: Record<string, unknown> = {}, maxConnec
     maxConnections,
     poolConfig: { maxIdle: maxConnections, ...poolConfig }
   })
+  return Layer.merge(
+    sqlClient,
+    layerMySql(url, { connectionLimit: maxConnections, maxIdle: maxConnections, ...poolConfig })
+  )
 }
 
 class Table extends Context.Tag("test/Table")<Table, string>() {}
@@ -47,10 +54,12 @@ const dropTable = (table: string) => Effect.orDie(query(`DROP TABLE IF EXISTS ${
 const scopedTable = Effect.acquireRelease(Effect.sync(freshTable), dropTable)
 
 /** The store in a table of its own. */
-const layerTest = (options: Sql.Options = {}) =>
+const layerTestOver = (layer: Runner) => (options: Sql.Options = {}) =>
   Layer.unwrapScoped(
-    Effect.map(scopedTable, (table) => Layer.merge(Sql.layer({ table, ...options }), Layer.succeed(Table, table)))
+    Effect.map(scopedTable, (table) => Layer.merge(layer({ table, ...options }), Layer.succeed(Table, table)))
   )
+
+const layerTest = layerTestOver(runners.SqlClient)
 
 const buildError = (options: Sql.Options) => Effect.flip(Effect.scoped(Layer.build(Sql.layer(options))))
 
@@ -77,6 +86,18 @@ const lockRow = (table: string, key: string, release: Deferred.Deferred<void>) =
     yield* Deferred.await(locked)
     return fiber
   })
+
+/** A connection of the pool, kept until the scope closes. */
+const lease = Effect.flatMap(Pool, (pool) =>
+  Effect.acquireRelease(
+    Effect.async<{ readonly release: () => void }, unknown>((resume) =>
+      (pool as Sql.MySqlPool).getConnection((error, connection) =>
+        // of mysql2 in this file
+        resume(error ? Effect.fail(error) : Effect.succeed(connection))
+      )
+    ),
+    (connection) => Effect.sync(() => connection.release())
+  ))
 
 /** Until a statement on this table waits. */
 const untilWaiting = (statement: string) =>
@@ -183,55 +204,153 @@ describe.skipIf(mysqlUrl === undefined)("Sql on MariaDB", () => {
       expect(Option.isSome(yield* store.insert("k", bytes, never))).toBe(true)
     }).pipe(Effect.scoped, Effect.provide(layerStore)))
 
-  describe("operations", () => {
-    // Without FOUND_ROWS the server counts as changed only what is different afterwards.
-    for (const flags of ["FOUND_ROWS", "-FOUND_ROWS"]) {
-      it.effect(`say what they did, whatever the connection counts (${flags})`, () =>
+  describe.each(Object.entries(runners))("over %s", (_, layer) => {
+    const layerTest = layerTestOver(layer)
+    const layerStore = layerTest().pipe(Layer.provideMerge(layerClient))
+
+    describe("operations", () => {
+      // Without FOUND_ROWS the server counts as changed only what is different afterwards.
+      for (const flags of ["FOUND_ROWS", "-FOUND_ROWS"]) {
+        it.effect(`say what they did, whatever the connection counts (${flags})`, () =>
+          Effect.gen(function*() {
+            const store = yield* SessionStore
+            const version = Option.getOrThrow(yield* store.insert("k", bytes, 5000))
+            const stored = Option.getOrThrow(yield* store.load("k"))
+            expect(stored).toEqual({ data: bytes, version, expiresAt: 5000 })
+            expect(yield* store.touch("k", stored, 5000)).toBe(true)
+            expect(yield* store.touch("k", stored, 5000)).toBe(true)
+            expect(yield* store.insert("k", bytes, 5000)).toEqual(Option.none())
+            expect(yield* store.touch("other", stored, 5000)).toBe(false)
+            const replaced = Option.getOrThrow(yield* store.replace("k", version, bytes, 5000))
+            expect(yield* store.touch("k", stored, 5000)).toBe(false)
+            yield* TestClock.adjust(5000)
+            expect(yield* store.touch("k", { ...stored, version: replaced }, 9000)).toBe(false)
+            expect(Option.isSome(yield* store.insert("k", bytes, 9000))).toBe(true)
+            expect(yield* store.insert("k", bytes, 9000)).toEqual(Option.none())
+          }).pipe(Effect.provide(layerTest().pipe(Layer.provide(client(mysqlUrl!, { flags }))))))
+      }
+
+      it.effect("keys that differ in case, in trailing spaces or by an accent are different records", () =>
         Effect.gen(function*() {
           const store = yield* SessionStore
-          const version = Option.getOrThrow(yield* store.insert("k", bytes, 5000))
+          const keys = ["key", "KEY", "key ", "key\0", "kéy", "key' OR '1'='1", "key\\", "0", "00"]
+          for (const [i, key] of keys.entries()) yield* store.insert(key, new Uint8Array([i]), never)
+          for (const [i, key] of keys.entries()) {
+            expect(Option.getOrThrow(yield* store.load(key)).data).toEqual(new Uint8Array([i]))
+          }
+          expect(yield* reasonOf(store.insert("k".repeat(256), bytes, never))).toBe("TooLarge")
+          expect(yield* store.load("k".repeat(256))).toEqual(Option.none())
+        }).pipe(Effect.provide(layerStore)))
+
+      it.effect("data are never truncated, and what no packet holds is TooLarge", () =>
+        Effect.gen(function*() {
+          const store = yield* SessionStore
+          yield* query("SET GLOBAL sql_mode = ''")
+          const data = Buffer.alloc(1 << 20, "x")
+          yield* store.insert("k", data, never)
           const stored = Option.getOrThrow(yield* store.load("k"))
-          expect(stored).toEqual({ data: bytes, version, expiresAt: 5000 })
-          expect(yield* store.touch("k", stored, 5000)).toBe(true)
-          expect(yield* store.touch("k", stored, 5000)).toBe(true)
-          expect(yield* store.insert("k", bytes, 5000)).toEqual(Option.none())
-          expect(yield* store.touch("other", stored, 5000)).toBe(false)
-          const replaced = Option.getOrThrow(yield* store.replace("k", version, bytes, 5000))
-          expect(yield* store.touch("k", stored, 5000)).toBe(false)
-          yield* TestClock.adjust(5000)
-          expect(yield* store.touch("k", { ...stored, version: replaced }, 9000)).toBe(false)
-          expect(Option.isSome(yield* store.insert("k", bytes, 9000))).toBe(true)
-          expect(yield* store.insert("k", bytes, 9000)).toEqual(Option.none())
-        }).pipe(Effect.provide(layerTest().pipe(Layer.provide(client(mysqlUrl!, { flags }))))))
-    }
+          expect(Buffer.compare(stored.data, data)).toBe(0)
+          const [row] = yield* query("SELECT @@max_allowed_packet AS packet")
+          const limit = Number(row!.packet) - 1024
+          const fits = yield* store.replace("k", stored.version, new Uint8Array(limit), never)
+          expect(Option.isSome(fits)).toBe(true)
+          expect(yield* Effect.flip(store.replace("k", Option.getOrThrow(fits), new Uint8Array(limit + 1), never)))
+            .toMatchObject({ reason: "TooLarge", limit, actual: limit + 1 })
+        }).pipe(Effect.provide(layerStore)))
+    })
 
-    it.effect("keys that differ in case, in trailing spaces or by an accent are different records", () =>
-      Effect.gen(function*() {
-        const store = yield* SessionStore
-        const keys = ["key", "KEY", "key ", "key\0", "kéy", "key' OR '1'='1", "key\\", "0", "00"]
-        for (const [i, key] of keys.entries()) yield* store.insert(key, new Uint8Array([i]), never)
-        for (const [i, key] of keys.entries()) {
-          expect(Option.getOrThrow(yield* store.load(key)).data).toEqual(new Uint8Array([i]))
-        }
-        expect(yield* reasonOf(store.insert("k".repeat(256), bytes, never))).toBe("TooLarge")
-        expect(yield* store.load("k".repeat(256))).toEqual(Option.none())
-      }).pipe(Effect.provide(layerStore)))
+    describe("errors", () => {
+      it.effect("a lock that was waited for in vain is Throttled, and nothing was done", () =>
+        Effect.gen(function*() {
+          const store = yield* SessionStore
+          const release = yield* Deferred.make<void>()
+          yield* store.insert("k", bytes, never)
+          const fiber = yield* lockRow(yield* Table, "k", release)
+          const error = yield* Effect.flip(store.remove("k"))
+          expect(error).toMatchObject({ reason: "Throttled", cause: { errno: 1205 } })
+          yield* Deferred.succeed(release, undefined)
+          yield* Fiber.join(fiber)
+          expect(Option.isSome(yield* store.load("k"))).toBe(true)
+        }).pipe(
+          Effect.ensuring(Effect.orDie(Effect.provide(query("SET GLOBAL innodb_lock_wait_timeout = 50"), layerClient))),
+          // It holds for the connections that come after it.
+          Effect.provide(Layer.unwrapEffect(Effect.as(
+            Effect.provide(query("SET GLOBAL innodb_lock_wait_timeout = 1"), Layer.fresh(layerClient)),
+            layerTest({ timeout: "1 minute" }).pipe(Layer.provideMerge(client(mysqlUrl!)))
+          )))
+        ))
 
-    it.effect("data are never truncated, and what no packet holds is TooLarge", () =>
-      Effect.gen(function*() {
-        const store = yield* SessionStore
-        yield* query("SET GLOBAL sql_mode = ''")
-        const data = Buffer.alloc(1 << 20, "x")
-        yield* store.insert("k", data, never)
-        const stored = Option.getOrThrow(yield* store.load("k"))
-        expect(Buffer.compare(stored.data, data)).toBe(0)
-        const [row] = yield* query("SELECT @@max_allowed_packet AS packet")
-        const limit = Number(row!.packet) - 1024
-        const fits = yield* store.replace("k", stored.version, new Uint8Array(limit), never)
-        expect(Option.isSome(fits)).toBe(true)
-        expect(yield* Effect.flip(store.replace("k", Option.getOrThrow(fits), new Uint8Array(limit + 1), never)))
-          .toMatchObject({ reason: "TooLarge", limit, actual: limit + 1 })
-      }).pipe(Effect.provide(layerStore)))
+      it.live("a deadlock is repeated until it is done", () =>
+        Effect.gen(function*() {
+          const store = yield* SessionStore
+          const table = yield* Table
+          const sql = yield* SqlClient.SqlClient
+          const version = Option.getOrThrow(yield* store.insert("a", bytes, never))
+          yield* store.insert("b", bytes, never)
+          // Whoever holds more is spared: our single statement is the victim, if there is one.
+          const attempts = yield* Effect.forEach(Array.from({ length: 5 }), (_, i) =>
+            sql.withTransaction(Effect.gen(function*() {
+              yield* query(`UPDATE ${table} SET data = ? WHERE \`key\` = 'b'`, [`${i}`])
+              yield* Effect.yieldNow()
+              yield* query(`UPDATE ${table} SET data = ? WHERE \`key\` = 'a'`, [`${i}`])
+            })).pipe(Effect.either), { concurrency: "unbounded" }).pipe(
+              Effect.zip(store.replace("a", version, bytes, never), { concurrent: true })
+            )
+          expect(Option.isSome(attempts[1])).toBe(true)
+        }).pipe(Effect.provide(layerStore)))
+
+      it.live("a statement that is killed is Unavailable, and the next one is served", () =>
+        Effect.gen(function*() {
+          const store = yield* SessionStore
+          const table = yield* Table
+          const release = yield* Deferred.make<void>()
+          yield* store.insert("k", bytes, never)
+          const fiber = yield* lockRow(table, "k", release)
+          const removal = yield* Effect.fork(reasonOf(store.remove("k")))
+          yield* untilWaiting(`DELETE FROM \`${table}\``)
+          const [row] = yield* query("SELECT id FROM information_schema.processlist WHERE info LIKE ?", [
+            `DELETE FROM \`${table}\`%`
+          ])
+          yield* query(`KILL ${row!.id}`)
+          expect(yield* Fiber.join(removal)).toBe("Unavailable")
+          yield* Deferred.succeed(release, undefined)
+          yield* Fiber.join(fiber)
+          expect(yield* store.remove("k")).toBe(true)
+        }).pipe(Effect.provide(layerStore)))
+
+      it.live("a caller that is interrupted leaves at once, and the statement runs to its end", () =>
+        Effect.gen(function*() {
+          const store = yield* SessionStore
+          const table = yield* Table
+          const release = yield* Deferred.make<void>()
+          yield* store.insert("k", bytes, never)
+          const fiber = yield* lockRow(table, "k", release)
+          const removal = yield* Effect.fork(store.remove("k"))
+          yield* untilWaiting(`DELETE FROM \`${table}\``)
+          yield* Fiber.interrupt(removal)
+          yield* Deferred.succeed(release, undefined)
+          yield* Fiber.join(fiber)
+          yield* Effect.repeat(store.load("k"), { until: Option.isNone })
+        }).pipe(Effect.provide(layerTest({ timeout: "1 minute" }).pipe(Layer.provideMerge(layerClient)))))
+
+      it.live("what waits for a connection until its time is up is never sent", () =>
+        Effect.gen(function*() {
+          const store = yield* SessionStore
+          const sql = yield* SqlClient.SqlClient
+          yield* store.insert("k", bytes, never)
+          const removal = Effect.scoped(Effect.zipRight(lease, reasonOf(store.remove("k"))))
+          expect(yield* sql.withTransaction(removal)).toBe("Timeout")
+          // The only connection is free again, and has nothing left to do before this.
+          expect(Option.isSome(yield* store.load("k"))).toBe(true)
+        }).pipe(Effect.provide(layerTest({ timeout: 150 }).pipe(Layer.provideMerge(client(mysqlUrl!, {}, 1))))))
+
+      it.effect("a table that was dropped is Rejected", () =>
+        Effect.gen(function*() {
+          const store = yield* SessionStore
+          yield* query(`DROP TABLE ${yield* Table}`)
+          expect(yield* Effect.flip(store.load("k"))).toMatchObject({ reason: "Rejected", cause: { errno: 1146 } })
+        }).pipe(Effect.provide(layerStore)))
+    })
   })
 
   describe("the sweep and the scan", () => {
@@ -281,98 +400,51 @@ describe.skipIf(mysqlUrl === undefined)("Sql on MariaDB", () => {
       }).pipe(Effect.provide(layerStore)))
   })
 
-  describe("errors", () => {
-    it.effect("a lock that was waited for in vain is Throttled, and nothing was done", () =>
+  describe("a pool", () => {
+    const load = (pool: Sql.PoolOptions["pool"]) =>
       Effect.gen(function*() {
-        const store = yield* SessionStore
-        const release = yield* Deferred.make<void>()
-        yield* store.insert("k", bytes, never)
-        yield* query("SET GLOBAL innodb_lock_wait_timeout = 1")
-        const fiber = yield* lockRow(yield* Table, "k", release)
-        const error = yield* Effect.flip(store.remove("k"))
-        expect(error).toMatchObject({ reason: "Throttled", cause: { errno: 1205 } })
-        yield* Deferred.succeed(release, undefined)
-        yield* Fiber.join(fiber)
-        expect(Option.isSome(yield* store.load("k"))).toBe(true)
+        const table = yield* scopedTable
+        const store = Context.get(yield* Layer.build(Sql.layerPool({ table, pool })), SessionStore)
+        const version = Option.getOrThrow(yield* store.insert("k", bytes, never))
+        expect(yield* store.load("k")).toEqual(Option.some({ data: bytes, version, expiresAt: never }))
+        const tables = yield* query("SELECT 1 FROM information_schema.tables WHERE table_name LIKE ?", [`${table}%`])
+        expect(tables).toHaveLength(1) // no log of migrations
+      })
+
+    it.effect("of mysql2/promise will do", () =>
+      Effect.gen(function*() {
+        const pool = yield* Effect.acquireRelease(
+          Effect.sync(() => createPromisePool(mysqlUrl!)),
+          (pool) => Effect.promise(() => pool.end())
+        )
+        yield* load(pool)
+      }).pipe(Effect.scoped, Effect.provide(layerClient)))
+
+    it.effect("that reads rows in another way will do", () =>
+      Effect.gen(function*() {
+        yield* load(yield* Pool)
       }).pipe(
-        Effect.ensuring(Effect.orDie(Effect.provide(query("SET GLOBAL innodb_lock_wait_timeout = 50"), layerClient))),
-        Effect.provide(layerTest({ timeout: "1 minute" }).pipe(Layer.provideMerge(client(mysqlUrl!))))
+        Effect.scoped,
+        Effect.provide(client(mysqlUrl!, {
+          rowsAsArray: true,
+          nestTables: true,
+          typeCast: () => "theirs",
+          supportBigNumbers: true,
+          bigNumberStrings: true,
+          namedPlaceholders: true
+        }))
       ))
 
-    it.live("a deadlock is repeated until it is done", () =>
+    it.effect("cannot do without prepared statements", () =>
       Effect.gen(function*() {
-        const store = yield* SessionStore
-        const table = yield* Table
-        const sql = yield* SqlClient.SqlClient
-        const version = Option.getOrThrow(yield* store.insert("a", bytes, never))
-        yield* store.insert("b", bytes, never)
-        // Whoever holds more is spared: our single statement is the victim, if there is one.
-        const attempts = yield* Effect.forEach(Array.from({ length: 5 }), (_, i) =>
-          sql.withTransaction(Effect.gen(function*() {
-            yield* query(`UPDATE ${table} SET data = ? WHERE \`key\` = 'b'`, [`${i}`])
-            yield* Effect.yieldNow()
-            yield* query(`UPDATE ${table} SET data = ? WHERE \`key\` = 'a'`, [`${i}`])
-          })).pipe(Effect.either), { concurrency: "unbounded" }).pipe(
-            Effect.zip(store.replace("a", version, bytes, never), { concurrent: true })
-          )
-        expect(Option.isSome(attempts[1])).toBe(true)
-      }).pipe(Effect.provide(layerStore)))
-
-    it.live("a statement that is killed is Unavailable, and the next one is served", () =>
-      Effect.gen(function*() {
-        const store = yield* SessionStore
-        const table = yield* Table
-        const release = yield* Deferred.make<void>()
-        yield* store.insert("k", bytes, never)
-        const fiber = yield* lockRow(table, "k", release)
-        const removal = yield* Effect.fork(reasonOf(store.remove("k")))
-        yield* untilWaiting(`DELETE FROM \`${table}\``)
-        const [row] = yield* query("SELECT id FROM information_schema.processlist WHERE info LIKE ?", [
-          `DELETE FROM \`${table}\`%`
-        ])
-        yield* query(`KILL ${row!.id}`)
-        expect(yield* Fiber.join(removal)).toBe("Unavailable")
-        yield* Deferred.succeed(release, undefined)
-        yield* Fiber.join(fiber)
-        expect(yield* store.remove("k")).toBe(true)
-      }).pipe(Effect.provide(layerStore)))
-
-    it.live("a caller that is interrupted leaves at once, and the statement runs to its end", () =>
-      Effect.gen(function*() {
-        const store = yield* SessionStore
-        const table = yield* Table
-        const release = yield* Deferred.make<void>()
-        yield* store.insert("k", bytes, never)
-        const fiber = yield* lockRow(table, "k", release)
-        const removal = yield* Effect.fork(store.remove("k"))
-        yield* untilWaiting(`DELETE FROM \`${table}\``)
-        yield* Fiber.interrupt(removal)
-        yield* Deferred.succeed(release, undefined)
-        yield* Fiber.join(fiber)
-        yield* Effect.repeat(store.load("k"), { until: Option.isNone })
-      }).pipe(Effect.provide(layerTest({ timeout: "1 minute" }).pipe(Layer.provideMerge(layerClient)))))
-
-    it.live("what waits for a connection until its time is up is never sent", () =>
-      Effect.gen(function*() {
-        const store = yield* SessionStore
-        const sql = yield* SqlClient.SqlClient
-        yield* store.insert("k", bytes, never)
-        expect(yield* sql.withTransaction(reasonOf(store.remove("k")))).toBe("Timeout")
-        // The only connection is free again, and has nothing left to do before this.
-        expect(Option.isSome(yield* store.load("k"))).toBe(true)
-      }).pipe(Effect.provide(layerTest({ timeout: 150 }).pipe(Layer.provideMerge(client(mysqlUrl!, {}, 1))))))
-
-    it.effect("a table that was dropped is Rejected", () =>
-      Effect.gen(function*() {
-        const store = yield* SessionStore
-        yield* query(`DROP TABLE ${yield* Table}`)
-        expect(yield* Effect.flip(store.load("k"))).toMatchObject({ reason: "Rejected", cause: { errno: 1146 } })
-      }).pipe(Effect.provide(layerStore)))
+        const error = yield* Effect.flip(Layer.build(Sql.layerPool({ pool: yield* Pool, prepare: false })))
+        expect(error).toMatchObject({ _tag: "SessionConfigError", option: "prepare" })
+      }).pipe(Effect.scoped, Effect.provide(layerClient)))
   })
 
   // Last: the `layer` of @effect/vitest takes `it.effect` over, for the rest of the file.
   const table = freshTable()
-  storeLaws(Sql.layer({ table }).pipe(Layer.provide(client(mysqlUrl!, {}, 5))), {
+  storeLaws(runners.pool({ table }).pipe(Layer.provide(client(mysqlUrl!, {}, 5))), {
     sweeps: true,
     scans: true,
     multiProcess: true
@@ -380,92 +452,96 @@ describe.skipIf(mysqlUrl === undefined)("Sql on MariaDB", () => {
   afterAll(() => Effect.runPromise(dropTable(table).pipe(Effect.asVoid, Effect.provide(layerClient))))
 })
 
-describe.skipIf(!canStart("mysql"))("Sql on a MariaDB that fails", () => {
-  let server: Server
-  beforeAll(async () => {
-    server = await startMySql()
-  })
-  afterAll(() => server?.stop())
+describe.skipIf(!canStart("mysql")).each(Object.entries(runners))(
+  "Sql on a MariaDB that fails, over %s",
+  (_, layer) => {
+    const layerTest = layerTestOver(layer)
+    let server: Server
+    beforeAll(async () => {
+      server = await startMySql()
+    })
+    afterAll(() => server?.stop())
 
-  it.live("killed: Unavailable, and it recovers on the same port with what it had", () =>
-    Effect.gen(function*() {
-      const store = yield* SessionStore
-      const version = Option.getOrThrow(yield* store.insert("k", bytes, never))
-      yield* Effect.promise(() => server.kill("SIGKILL"))
-      expect(yield* reasonOf(store.load("k"))).toBe("Unavailable")
-      expect(yield* reasonOf(store.replace("k", version, bytes, never))).toBe("Unavailable")
-      yield* Effect.promise(() => server.restart())
-      yield* Effect.retry(store.load("k"), Schedule.spaced(50))
-      expect(Option.isSome(yield* store.replace("k", version, bytes, never))).toBe(true)
-    }).pipe(Effect.provide(Layer.suspend(() => layerTest().pipe(Layer.provideMerge(client(server.url)))))))
+    it.live("killed: Unavailable, and it recovers on the same port with what it had", () =>
+      Effect.gen(function*() {
+        const store = yield* SessionStore
+        const version = Option.getOrThrow(yield* store.insert("k", bytes, never))
+        yield* Effect.promise(() => server.kill("SIGKILL"))
+        expect(yield* reasonOf(store.load("k"))).toBe("Unavailable")
+        expect(yield* reasonOf(store.replace("k", version, bytes, never))).toBe("Unavailable")
+        yield* Effect.promise(() => server.restart())
+        yield* Effect.retry(store.load("k"), Schedule.spaced(50))
+        expect(Option.isSome(yield* store.replace("k", version, bytes, never))).toBe(true)
+      }).pipe(Effect.provide(Layer.suspend(() => layerTest().pipe(Layer.provideMerge(client(server.url)))))))
 
-  it.live("a server that does not commit by itself is refused", () =>
-    Effect.gen(function*() {
-      const table = yield* Table
-      yield* query("SET GLOBAL autocommit = 0")
-      const error = yield* Effect.provide(buildError({ table }), Layer.fresh(client(server.url)))
-      expect(error).toMatchObject({ _tag: "SessionConfigError" })
-      expect(error.message).toContain("autocommit is off")
-    }).pipe(
-      Effect.ensuring(Effect.orDie(query("SET GLOBAL autocommit = 1"))),
-      Effect.provide(Layer.suspend(() => layerTest().pipe(Layer.provideMerge(client(server.url)))))
-    ))
-
-  const longKey = "k".repeat(20)
-  const narrowings = {
-    key: "`key` varbinary(10) NOT NULL",
-    data: "data varbinary(10) NOT NULL",
-    version: "version varbinary(10) NOT NULL",
-    expires_at: "expires_at int NOT NULL"
-  }
-  for (const [column, definition] of Object.entries(narrowings)) {
-    it.effect(`a write that a narrowed column would cut fails and changes nothing: ${column}`, () =>
+    it.live("a server that does not commit by itself is refused", () =>
       Effect.gen(function*() {
         const table = yield* Table
-        const store = yield* SessionStore
-        yield* query("SET SESSION sql_mode = ''")
-        expect(yield* query("SELECT @@sql_mode AS mode")).toEqual([{ mode: "" }])
-        yield* query(`ALTER TABLE ${table} MODIFY ${definition}`)
-        yield* query(`INSERT INTO ${table} VALUES ('k', 'old', 'v', 2147483647)`)
-        const before = yield* query(`SELECT * FROM ${table}`)
-        const data = new Uint8Array(20)
-        const current = { data: bytes, version: Version("v"), expiresAt: 2147483647 }
-        const key = column === "key" ? longKey : "other"
-        const writes: Record<string, Effect.Effect<unknown, SessionStoreError>> = {
-          insert: store.insert(key, data, never),
-          ...column === "key" ? {} : { replace: store.replace("k", Version("v"), data, never) },
-          ...column === "expires_at" ? { touch: store.touch("k", current, never) } : {}
-        }
-        for (const write of Object.values(writes)) expect((yield* Effect.either(write))._tag).toBe("Left")
-        expect(yield* query(`SELECT * FROM ${table}`)).toEqual(before)
+        yield* query("SET GLOBAL autocommit = 0")
+        const error = yield* Effect.provide(buildError({ table }), Layer.fresh(client(server.url)))
+        expect(error).toMatchObject({ _tag: "SessionConfigError" })
+        expect(error.message).toContain("autocommit is off")
       }).pipe(
-        Effect.provide(Layer.suspend(() => layerTest().pipe(Layer.provideMerge(client(server.url, {}, 1)))))
+        Effect.ensuring(Effect.orDie(query("SET GLOBAL autocommit = 1"))),
+        Effect.provide(Layer.suspend(() => layerTest().pipe(Layer.provideMerge(client(server.url)))))
+      ))
+
+    const longKey = "k".repeat(20)
+    const narrowings = {
+      key: "`key` varbinary(10) NOT NULL",
+      data: "data varbinary(10) NOT NULL",
+      version: "version varbinary(10) NOT NULL",
+      expires_at: "expires_at int NOT NULL"
+    }
+    for (const [column, definition] of Object.entries(narrowings)) {
+      it.effect(`a write that a narrowed column would cut fails and changes nothing: ${column}`, () =>
+        Effect.gen(function*() {
+          const table = yield* Table
+          const store = yield* SessionStore
+          yield* query("SET SESSION sql_mode = ''")
+          expect(yield* query("SELECT @@sql_mode AS mode")).toEqual([{ mode: "" }])
+          yield* query(`ALTER TABLE ${table} MODIFY ${definition}`)
+          yield* query(`INSERT INTO ${table} VALUES ('k', 'old', 'v', 2147483647)`)
+          const before = yield* query(`SELECT * FROM ${table}`)
+          const data = new Uint8Array(20)
+          const current = { data: bytes, version: Version("v"), expiresAt: 2147483647 }
+          const key = column === "key" ? longKey : "other"
+          const writes: Record<string, Effect.Effect<unknown, SessionStoreError>> = {
+            insert: store.insert(key, data, never),
+            ...column === "key" ? {} : { replace: store.replace("k", Version("v"), data, never) },
+            ...column === "expires_at" ? { touch: store.touch("k", current, never) } : {}
+          }
+          for (const write of Object.values(writes)) expect((yield* Effect.either(write))._tag).toBe("Left")
+          expect(yield* query(`SELECT * FROM ${table}`)).toEqual(before)
+        }).pipe(
+          Effect.provide(Layer.suspend(() => layerTest().pipe(Layer.provideMerge(client(server.url, {}, 1)))))
+        ))
+    }
+
+    it.live("a user who may not create tables uses one that is there, and is told when it is not", () =>
+      Effect.gen(function*() {
+        const table = yield* Table
+        yield* query("CREATE USER limited@'127.0.0.1'")
+        yield* query(`GRANT SELECT, INSERT, UPDATE, DELETE ON ${table} TO limited@'127.0.0.1'`)
+        yield* Effect.gen(function*() {
+          const store = Context.get(yield* Layer.build(layer({ table })), SessionStore)
+          expect(Option.isSome(yield* store.insert("k", bytes, never))).toBe(true)
+          expect((yield* buildError({ table: "elsewhere" })).message).toMatch(/could not be created|cannot be read/)
+        }).pipe(Effect.scoped, Effect.provide(client(server.url.replace("sessions@", "limited@"))))
+        yield* query(`REVOKE INSERT ON ${table} FROM limited@'127.0.0.1'`)
+        const store = Context.get(
+          yield* Layer.build(
+            layer({ table }).pipe(Layer.provide(client(server.url.replace("sessions@", "limited@"))))
+          ),
+          SessionStore
+        )
+        expect(yield* reasonOf(store.insert("other", bytes, never))).toBe("Rejected")
+        yield* query("SET GLOBAL read_only = 1")
+        expect(yield* reasonOf(store.remove("k"))).toBe("Rejected")
+        yield* query("SET GLOBAL read_only = 0")
+      }).pipe(
+        Effect.scoped,
+        Effect.provide(Layer.suspend(() => layerTest().pipe(Layer.provideMerge(client(server.url)))))
       ))
   }
-
-  it.live("a user who may not create tables uses one that is there, and is told when it is not", () =>
-    Effect.gen(function*() {
-      const table = yield* Table
-      yield* query("CREATE USER limited@'127.0.0.1'")
-      yield* query(`GRANT SELECT, INSERT, UPDATE, DELETE ON ${table} TO limited@'127.0.0.1'`)
-      yield* Effect.gen(function*() {
-        const store = Context.get(yield* Layer.build(Sql.layer({ table })), SessionStore)
-        expect(Option.isSome(yield* store.insert("k", bytes, never))).toBe(true)
-        expect((yield* buildError({ table: "elsewhere" })).message).toMatch(/could not be created|cannot be read/)
-      }).pipe(Effect.scoped, Effect.provide(client(server.url.replace("sessions@", "limited@"))))
-      yield* query(`REVOKE INSERT ON ${table} FROM limited@'127.0.0.1'`)
-      const store = Context.get(
-        yield* Layer.build(
-          Sql.layer({ table }).pipe(Layer.provide(client(server.url.replace("sessions@", "limited@"))))
-        ),
-        SessionStore
-      )
-      expect(yield* reasonOf(store.insert("other", bytes, never))).toBe("Rejected")
-      yield* query("SET GLOBAL read_only = 1")
-      expect(yield* reasonOf(store.remove("k"))).toBe("Rejected")
-      yield* query("SET GLOBAL read_only = 0")
-    }).pipe(
-      Effect.scoped,
-      Effect.provide(Layer.suspend(() => layerTest().pipe(Layer.provideMerge(client(server.url)))))
-    ))
-})
+)

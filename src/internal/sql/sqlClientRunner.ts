@@ -34,7 +34,7 @@ interface Driver<DriverConnection> extends DriverAdapter<DriverConnection> {
 }
 
 const pg: Driver<PgClient> = {
-  ...pgAdapter,
+  ...pgAdapter(false),
   // a property that the type of `@effect/sql` does not have
   inside: (connection) => (connection as { readonly pg?: PgClient }).pg,
   run: (connection, text, params) => Effect.map(connection.execute(text, params, undefined), (rows) => ({ rows }))
@@ -62,7 +62,9 @@ const sendOn = <DriverConnection>(
       params,
       (error, reply) => resume(error ? Effect.fail(error) : Effect.succeed(reply!))
     )
-    return Effect.async<void>((ended) => driver.abandon(inside, () => ended(Effect.void)))
+    // The request comes first: a connection pooler forgets the key of a connection that has ended. The client gets the
+    // connection back after it has ended, so that the request cannot hit the statement of another operation.
+    return Effect.andThen(Effect.promise(() => driver.cancel(inside)), () => driver.end(inside))
   })
 }
 
