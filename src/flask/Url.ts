@@ -12,6 +12,7 @@
  * | URL | where Flask has its sessions |
  * |---|---|
  * | `redis://…` and its variants | Redis |
+ * | `memcached://…` | memcached |
  *
  * The URLs are those of `effect-session/layers/Url`, with the same parameters.
  *
@@ -65,7 +66,10 @@ const storesOf = ({ prefix }: Options): Stores => ({
     const Redis = await import("./Redis.js")
     return (options) => Redis.layer({ prefix, ...defined(options) })
   },
-  memcached: async () => noSuchStore,
+  memcached: async () => {
+    const Memcached = await import("./Memcached.js")
+    return (options) => Memcached.layer({ prefix, ...defined(options) })
+  },
   mongodb: async () => noSuchStore,
   dynamodb: async () => noSuchStore,
   sql: async () => noSuchStore,

@@ -16,49 +16,24 @@
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as tls from "node:tls"
-import { boundOf } from "../internal/bounded.js"
 import * as Memcached from "../memcached/Client.js"
+import { type ConnectionOptions, openClient, type Operation, storeError } from "../memcached/Open.js"
 import type { MemcachedError } from "../memcached/Protocol.js"
 import { SessionConfigError } from "../SessionConfigError.js"
-import type { SessionStoreErrorReason, Stored } from "../SessionStore.js"
+import type { Stored } from "../SessionStore.js"
 import { SessionStore, SessionStoreError, Version } from "../SessionStore.js"
 
 /**
  * @since 0.1.0
  * @category models
  */
-export interface Options {
-  /**
-   * `host[:port]` of each server, in a list or separated by commas; the port is
-   * 11211 by default. `memcached://` may stand in front.
-   *
-   * With several, a session lives on one of them. Give all processes the same
-   * names: a server's name decides which sessions are its own. While a server
-   * is down, its sessions are `Unavailable`; take it off the list, and they are
-   * gone, all others stay where they are.
-   *
-   * A server that was cut off and comes back still has what it had: do not put
-   * one back on the list before it was emptied, or sessions that ended
-   * meanwhile live again.
-   */
-  readonly servers: string | ReadonlyArray<string>
+export interface Options extends ConnectionOptions {
   /** Put before every key: up to 186 printable ASCII characters; `"session:"` by default. */
   readonly prefix?: string | undefined
-  /**
-   * How long to wait for an answer, and for a connection; 2 seconds by
-   * default. A connection that did not answer in time is replaced, and what
-   * waits on it fails with it. While one that was lost is made anew, an
-   * operation waits for it first, half as long at most.
-   */
-  readonly timeout?: Duration.DurationInput | undefined
-  /** Speak TLS: `true`, or Node's own options. Plain by default. */
-  readonly tls?: boolean | tls.ConnectionOptions | undefined
 }
 
 /**
@@ -84,20 +59,14 @@ export const maxBytes = 1024 * 1024 - 1012
 export const make: (
   options: Options
 ) => Effect.Effect<SessionStore["Type"], SessionConfigError, Scope.Scope> = Effect.fnUntraced(
-  function*({ prefix = "session:", servers, timeout = "2 seconds", tls = false }: Options) {
-    const millis = yield* boundOf(timeout)
+  function*({ prefix = "session:", ...options }: Options) {
     if (!Memcached.isKey(prefix + "0".repeat(64))) {
       return yield* new SessionConfigError({
         option: "prefix",
         message: "Give at most 186 printable ASCII characters, no space among them."
       })
     }
-    const client = yield* Memcached.make({
-      servers: yield* parseServers(servers),
-      timeout: millis,
-      tls: yield* parseTls(tls)
-    })
-    return storeOf(client, prefix)
+    return storeOf(yield* openClient(options), prefix)
   }
 )
 
@@ -134,48 +103,9 @@ export const layerConfig = (
 ): Layer.Layer<SessionStore, SessionConfigError | ConfigError.ConfigError> =>
   Layer.scoped(SessionStore, Effect.flatMap(Config.unwrap(options), make))
 
-const parseServers = (servers: Options["servers"]) => {
-  const names = typeof servers === "string" ? servers.replace(/^memcached:\/\//, "").split(",") : servers
-  const addresses = new Map(
-    names.flatMap((name) => parseServer(name.trim())).map((it) => [`${it.host}:${it.port}`, it])
-  )
-  return addresses.size > 0 && addresses.size === names.length
-    ? Effect.succeed([...addresses.values()])
-    : new SessionConfigError({
-      option: "servers",
-      message: "Write each server, once, as host or host:port, several separated by commas."
-    })
-}
-
-const parseServer = (name: string) => {
-  const text = `http://${name.replace(/^memcached:\/\//, "")}`
-  // In an http URL port 80 would vanish.
-  const [, port = "11211"] = /:(\d+)$/.exec(text) ?? []
-  if (!URL.canParse(text) || !/^(\[[\da-f:.]+\]|[\w.-]+)(:\d+)?$/i.test(text.slice("http://".length))) return []
-  const host = new URL(text).hostname.replace(/^\[|\]$/g, "")
-  return port === "0" ? [] : [{ host, port: Number(port) }]
-}
-
-const parseTls = (options: boolean | tls.ConnectionOptions) =>
-  options === false
-    ? Effect.succeed(undefined)
-    : Effect.try({
-      try: (): tls.ConnectionOptions => {
-        const given = options === true ? {} : options
-        return { ...given, secureContext: given.secureContext ?? tls.createSecureContext(given) }
-      },
-      catch: (cause) =>
-        new SessionConfigError({ option: "tls", message: "Node does not accept these options for TLS.", cause })
-    })
-
-type Operation = Exclude<SessionStoreError["operation"], "sweep">
-
 const storeOf = (client: Memcached.Client, prefix: string): SessionStore["Type"] => {
   const attempt = <A>(operation: Operation, command: Effect.Effect<A, MemcachedError>, actual = 0) =>
-    Effect.mapError(command, (cause) => {
-      const size = cause.limit === undefined ? {} : { limit: cause.limit - header, actual }
-      return new SessionStoreError({ reason: reasons[cause.reason], operation, cause, ...size })
-    })
+    Effect.mapError(command, (cause) => storeError(operation, cause, actual, header))
 
   /** What is there, live or expired. */
   const find = (operation: Operation, key: string) =>
@@ -292,10 +222,3 @@ const decode = (value: Buffer, token: string): Stored | undefined => {
 
 /** The server's broom, in seconds: never earlier than the deadline, by a clock a minute off. */
 const ttl = (expiresAt: number, now: number) => Math.max(0, Math.ceil((expiresAt - now) / 1000)) + 60
-
-const reasons: { readonly [reason in MemcachedError["reason"]]: SessionStoreErrorReason } = {
-  Unavailable: "Unavailable",
-  Timeout: "Timeout",
-  Refused: "Rejected",
-  TooLarge: "TooLarge"
-}

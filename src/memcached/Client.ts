@@ -41,6 +41,8 @@ export interface Options {
 export interface Item {
   readonly value: Buffer
   readonly token: string
+  /** Whole seconds that the server still keeps it. Undefined if it keeps it for good. */
+  readonly ttl: number | undefined
 }
 
 /**
@@ -105,10 +107,10 @@ const over = (servers: ReadonlyArray<Server.Server>): Client => {
   return {
     get: (key) =>
       at(key, (connection) =>
-        Effect.flatMap(connection.send(`mg ${key} v c`), (reply) => {
+        Effect.flatMap(connection.send(`mg ${key} v c t`), (reply) => {
           const { code, value } = reply
           if (value === undefined) return code === "EN" ? Effect.succeedNone : junk()
-          return Effect.map(tokenOf(connection, reply), (token) => Option.some({ value, token }))
+          return Effect.map(tokenOf(connection, reply), (token) => Option.some({ value, token, ttl: ttlOf(reply) }))
         })),
     add: (key, value, ttl) => at(key, (connection) => put(connection, key, value, ttl, "ME")),
     replace: (key, token, value, ttl) =>
@@ -142,6 +144,11 @@ const isDone = ({ code }: Reply): Effect.Effect<boolean, MemcachedError> =>
 const tokenOf = ({ boot }: Connection, { words }: Reply) => {
   const cas = words.find((word) => /^c[1-9]\d*$/.test(word))?.slice(1)
   return cas === undefined ? withoutCas() : Effect.succeed(`${boot}-${cas}`)
+}
+
+const ttlOf = ({ words }: Reply) => {
+  const ttl = words.find((word) => /^t\d+$/.test(word))?.slice(1)
+  return ttl === undefined ? undefined : Number(ttl)
 }
 
 /** Undefined: of a process that has ended, and its data with it. */
