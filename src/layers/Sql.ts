@@ -73,18 +73,14 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { createByMigrator, createDirectly } from "../internal/sql/createTable.js"
+import { overClient, overPool } from "../internal/sql/backends.js"
 import type { Dialect } from "../internal/sql/Dialect.js"
-import { detachedRuntime, SqlClient as SqlClientTag } from "../internal/sql/effectSql.js"
+import { SqlClient as SqlClientTag } from "../internal/sql/effectSql.js"
 import { mysql } from "../internal/sql/mysql.js"
-import { ignore, mysqlPoolRunner, pgPoolRunner } from "../internal/sql/poolRunner.js"
 import type { MySqlPool, PgPool } from "../internal/sql/poolRunner.js"
 import { postgres } from "../internal/sql/postgres.js"
-import { maintenanceTimeout, makeRun } from "../internal/sql/run.js"
-import { mysqlRunner, pgRunner } from "../internal/sql/sqlClientRunner.js"
 import { sqlite } from "../internal/sql/sqlite.js"
-import { sqliteRun } from "../internal/sql/sqliteRunner.js"
-import { type Backend, makeStore, type Settings } from "../internal/sql/store.js"
+import { makeStore, type Settings } from "../internal/sql/store.js"
 import { misconfigured, printDdl, tableOf } from "../internal/sql/table.js"
 import type { SessionConfigError } from "../SessionConfigError.js"
 import type { SessionScan, SessionStore, SessionSweeper } from "../SessionStore.js"
@@ -242,7 +238,7 @@ export const makePool = Effect.fnUntraced(function*(
   Scope.Scope
 > {
   const settings = yield* settingsOf(options)
-  const backend = yield* overPool(options)
+  const backend = yield* overPool(options.pool, options.prepare)
   const table = yield* tableOf(backend.dialect, options)
   return yield* makeStore(backend, table, settings)
 })
@@ -279,57 +275,6 @@ export const ddl = (dialect: DialectName, options: TableOptions = {}): Either.Ei
   Either.map(tableOf(dialects[dialect], options), printDdl)
 
 const dialects: Record<DialectName, Dialect> = { pg: postgres, mysql, sqlite }
-
-const overClient = Effect.fnUntraced(function*(
-  client: SqlClient.SqlClient,
-  timeout: number
-): Effect.fn.Return<Backend, SessionConfigError> {
-  const runtime = yield* detachedRuntime
-  const createTable: Backend["createTable"] = (table) => createByMigrator(client, runtime, table, maintenanceTimeout)
-  return yield* client.onDialectOrElse({
-    pg: () =>
-      Effect.succeed<Backend>({
-        dialect: postgres,
-        run: makeRun(pgRunner(client, runtime), postgres),
-        createTable
-      }),
-    mysql: () =>
-      Effect.succeed<Backend>({
-        dialect: mysql,
-        run: makeRun(mysqlRunner(client, runtime), mysql),
-        createTable
-      }),
-    sqlite: () =>
-      Effect.map(sqliteRun(client, runtime, timeout), (run): Backend => ({
-        dialect: sqlite,
-        run,
-        createTable: ({ ddl }, run) => createDirectly(run, ddl)
-      })),
-    orElse: () => misconfigured("SqlClient", "The SQL store knows PostgreSQL, MySQL, MariaDB and SQLite.")
-  })
-})
-
-const overPool = ({ pool, prepare = true }: PoolOptions): Effect.Effect<Backend, SessionConfigError, Scope.Scope> => {
-  if ("connect" in pool) {
-    // An idle connection that is lost is an event of the pool, and without a listener the end of the process.
-    const listen = Effect.acquireRelease(
-      Effect.sync(() => pool.on("error", ignore)),
-      () => Effect.sync(() => pool.removeListener("error", ignore))
-    )
-    return Effect.as(listen, {
-      dialect: postgres,
-      run: makeRun(pgPoolRunner(pool, prepare), postgres),
-      // Statements that are sent together are one transaction.
-      createTable: ({ ddl }, run) => createDirectly(run, [ddl.join(";\n")])
-    })
-  }
-  if (!prepare) return misconfigured("prepare", "mysql2 always prepares. Leave the option out.")
-  return Effect.succeed({
-    dialect: mysql,
-    run: makeRun(mysqlPoolRunner("pool" in pool ? pool.pool : pool), mysql),
-    createTable: ({ ddl }, run) => createDirectly(run, ddl)
-  })
-}
 
 const settingsOf = (options: Options): Either.Either<Settings, SessionConfigError> =>
   Either.all({
