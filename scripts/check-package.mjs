@@ -91,8 +91,8 @@ try {
     ioredis: ["redis://host", "rediss://host", "redis+cluster://host", "redis+sentinel://host/master"],
     mongodb: ["mongodb://host", "mongodb+srv://host"],
     "@aws-sdk/client-dynamodb": ["dynamodb://region/table"],
-    "@effect/sql-pg": ["postgres://host/db", "postgresql://host/db"],
-    "@effect/sql-mysql2": ["mysql://host/db", "mariadb://host/db"],
+    pg: ["postgres://host/db", "postgresql://host/db"],
+    mysql2: ["mysql://host/db", "mariadb://host/db"],
     "@effect/sql-libsql": ["sqlite:./file", "sqlite::memory:"]
   }
   const checkNames = (installed) => {

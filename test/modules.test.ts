@@ -19,7 +19,7 @@ const modules = path.join(app, "node_modules")
 afterAll(() => fs.rmSync(app, { recursive: true, force: true }))
 
 const isDriver = (name: string) =>
-  /^(mongodb|ioredis6?|@aws-sdk\/.*|@effect\/(sql.*|vitest)|effect-session.*|vitest)$/.test(name)
+  /^(mongodb|mysql2|pg|ioredis6?|@aws-sdk\/.*|@effect\/(sql.*|vitest)|effect-session.*|vitest)$/.test(name)
 
 const installed = () =>
   fs.readdirSync(path.join(root, "node_modules"))
@@ -106,7 +106,7 @@ describe("the package", () => {
       expect(await bundled("mongodb://localhost", format)).toContain(
         `needs the package "mongodb": npm install mongodb@`
       )
-      expect(await bundled("postgres://localhost/db", format)).toContain("npm install @effect/sql-pg@")
+      expect(await bundled("postgres://localhost/db", format)).toContain("npm install pg@8")
     }, 60_000)
   }
 

@@ -65,7 +65,6 @@ const drop = (client: Layer.Layer<SqlClient.SqlClient, unknown>) =>
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     yield* sql.unsafe(`DROP TABLE ${own}`)
-    yield* sql.unsafe(`DROP TABLE ${own}_migrations`)
   }).pipe(Effect.provide(client), Effect.runPromise)
 
 let cluster: Topology

@@ -72,8 +72,8 @@ const storesOf = ({ prefix }: Options): Stores => ({
   },
   mongodb: async () => noSuchStore,
   dynamodb: async () => noSuchStore,
-  sql: async () => noSuchStore,
-  tableInMemory: async () => []
+  sqlite: async () => noSuchStore,
+  sqlPool: async () => noSuchStore
 })
 
 const noSuchStore = () =>

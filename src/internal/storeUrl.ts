@@ -60,9 +60,8 @@ export interface Stores {
   readonly memcached: () => Promise<LayerOf<Memcached.Options>>
   readonly mongodb: () => Promise<LayerOf<MongoDb.Options>>
   readonly dynamodb: () => Promise<LayerOf<DynamoDb.Options>>
-  readonly sql: () => Promise<LayerOf<Sql.Options, SqlClient.SqlClient>>
-  /** Statements that make the table of `sql` in a database that is in memory. */
-  readonly tableInMemory: (table: string | undefined) => Promise<ReadonlyArray<string>>
+  readonly sqlite: () => Promise<LayerOf<Sql.Options, SqlClient.SqlClient>>
+  readonly sqlPool: () => Promise<LayerOf<Sql.PoolOptions>>
 }
 
 export type Parsed<A> = Either.Either<A, SessionConfigError>

@@ -1,6 +1,7 @@
 /**
- * Sessions in a table of an SQL database, over any `SqlClient` of
- * `@effect/sql`: PostgreSQL, MySQL, MariaDB and SQLite.
+ * Sessions in a table of an SQL database: PostgreSQL, MySQL, MariaDB or SQLite.
+ * `layer` uses any `SqlClient` of `@effect/sql`. `layerPool` uses a driver's own
+ * pool, which is faster.
  *
  * ```ts
  * import * as SessionStoreSql from "effect-session/layers/Sql"
@@ -12,37 +13,39 @@
  * )
  * ```
  *
- * | database | client |
- * |---|---|
- * | PostgreSQL | `PgClient.layer({ url })` of `@effect/sql-pg` |
- * | MySQL, MariaDB (InnoDB) | `MysqlClient.layer({ url })` of `@effect/sql-mysql2` |
- * | SQLite | `LibsqlClient.layer({ url: "file:sessions.db" })` of `@effect/sql-libsql`, `SqliteClient.layer({ filename })` of `@effect/sql-sqlite-node` |
+ * | database | client of `layer` | pool of `layerPool` |
+ * |---|---|---|
+ * | PostgreSQL | `PgClient.layer({ url })` of `@effect/sql-pg` | `new Pool({ connectionString })` of `pg` |
+ * | MySQL, MariaDB (InnoDB) | `MysqlClient.layer({ url })` of `@effect/sql-mysql2` | `createPool({ uri })` of `mysql2` |
+ * | SQLite | `LibsqlClient.layer({ url: "file:sessions.db" })` of `@effect/sql-libsql`, `SqliteClient.layer({ filename })` of `@effect/sql-sqlite-node` | |
  *
- * Another client works when it speaks one of these dialects: `pg` and `sqlite`
- * need `RETURNING` and `ON CONFLICT`, `mysql` the answers of mysql2
- * (`affectedRows`, `insertId`). `src/internal/sql/Dialect.ts` says what a new dialect
- * has to give.
+ * Another client works if it speaks one of these dialects: `pg` and `sqlite`
+ * need `RETURNING` and `ON CONFLICT`, `mysql` the replies of mysql2
+ * (`affectedRows`, `insertId`). `src/internal/sql/Dialect.ts` lists what a new
+ * dialect has to give.
  *
  * **Outside of transactions.** A session operation never joins a transaction
- * of the handler: it runs on another connection, and what it wrote stays when
- * the transaction rolls back. So a handler that uses its session inside
- * `sql.withTransaction` holds two connections of the pool for a moment. SQLite
- * clients have one connection: there the operation fails at once as `Rejected`.
- * Use the session before or after the transaction, or give the store a client
- * and a file of its own.
+ * of the handler. It runs on another connection, and its write stays when the
+ * transaction rolls back. So a handler that uses its session inside a
+ * transaction holds two connections of the pool for a moment. SQLite clients
+ * have one connection: there the operation fails at once as `Rejected`. Use the
+ * session before or after the transaction, or give the store a client and a file
+ * of its own.
  *
- * **A server that does not answer** costs a request at most `timeout`, pool
- * and connection included. What was still waiting for a connection is not sent;
- * what was sent may still be applied, and its connection is ended: one that was
- * cut off would never answer anybody. On PostgreSQL the statement is cancelled by
- * the protocol's CancelRequest, which works through PgBouncer as well; it may take
- * a second, during which the pool misses that connection. A driver that does not
- * expose `processID` and `secretKey` (`pg-native`), or whose `stream` is no socket
- * of Node, cannot cancel: the statement runs to its end, as it does on MySQL. The
- * pool belongs to the application:
- * give `PgClient` a `connectTimeout` of a second or two, which keeps its queue
- * short, and the server a `statement_timeout` (in the URL:
- * `?statement_timeout=5000`) or `max_statement_time`.
+ * **A server that does not reply** costs a request at most `timeout`, pool and
+ * connection included. A statement that still waits for a connection is not sent.
+ * One that was sent may still be applied, and its connection is ended, because a
+ * connection that was cut off would never reply again. On PostgreSQL the statement
+ * is cancelled by the protocol's CancelRequest, also through PgBouncer. The
+ * request may take a second, during which the pool misses that connection. A
+ * driver cannot cancel if it does not expose `processID` and `secretKey`
+ * (`pg-native`), or if its `stream` is no socket of Node. Then the statement runs
+ * to its end, as it does on MySQL.
+ *
+ * The client or pool belongs to the application. Limit the time that it waits for
+ * a connection to a second or two: `connectTimeout` of `PgClient` and mysql2,
+ * `connectionTimeoutMillis` of `pg`. Give the server a `statement_timeout` (in the
+ * URL: `?statement_timeout=5000`) or `max_statement_time`.
  *
  * **MySQL and MariaDB.** Each write is in strict mode, whatever mode the
  * connection has. If a column is narrowed while the application runs, a write

@@ -21,8 +21,8 @@
  * | `memcached://host[:port],…` | | `prefix`, `timeout` |
  * | `mongodb://[user:password@]host[:port],…[/database]`, `mongodb+srv://…` | `mongodb` | `collection`, `timeout`, and the driver's own |
  * | `dynamodb://[key:secret@]region/table` | `@aws-sdk/client-dynamodb` | `endpoint`, `createTable`, `timeout` |
- * | `postgres://[user:password@]host[:port][/database]`, `postgresql://…` | `@effect/sql-pg` | `table`, `schema`, `timeout`, and those below |
- * | `mysql://[user:password@]host[:port]/database`, `mariadb://…` | `@effect/sql-mysql2` | `table`, `timeout`, and those below |
+ * | `postgres://[user:password@]host[:port][/database]`, `postgresql://…` | `pg` | `table`, `schema`, `timeout`, and those below |
+ * | `mysql://[user:password@]host[:port]/database`, `mariadb://…` | `mysql2` | `table`, `timeout`, and those below |
  * | `sqlite:./file`, `sqlite:///file`, `sqlite::memory:` | `@effect/sql-libsql` | `table`, `timeout` |
  *
  * `timeout` is in milliseconds: the longest that an operation may take, 2000 by
@@ -34,7 +34,8 @@
  * `lock_timeout`, `options`, `password`, `port`, `ssl`, `sslcert`, `sslkey`, `sslmode`,
  * `sslnegotiation`, `sslrootcert`, `statement_timeout`, `uselibpqcompat` and `user`.
  * `connect_timeout` is in seconds, `timeout` by default. `connection_limit` is 10 by
- * default. `channel_binding` is not enforced, because the driver cannot;
+ * default. `pgbouncer=true` prepares no statements, for a pooler that cannot keep
+ * them. `channel_binding` is not enforced, because the driver cannot;
  * `sslmode=verify-full` proves who answers. `target_session_attrs` is `any`,
  * `read-write` or `primary`: a standby would show sessions that have ended.
  *
@@ -63,13 +64,12 @@ import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
-import * as Scope from "effect/Scope"
-import { connect, Socket } from "node:net"
+import type * as Scope from "effect/Scope"
 import { loadDriver, rethrow } from "../internal/driver.js"
+import { openMySqlPool, openPgPool, type PgDriver } from "../internal/sql/openPool.js"
 import {
   type Address,
   invalidUrl,
@@ -84,6 +84,7 @@ import {
 } from "../internal/storeUrl.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import { SessionStore } from "../SessionStore.js"
+import type * as Sql from "./Sql.js"
 
 /**
  * Where the sessions are; the table above says what can be written.
@@ -171,11 +172,8 @@ const stores: Stores = {
   memcached: async () => (await import("./Memcached.js")).layer,
   mongodb: async () => (await import("./MongoDb.js")).layer,
   dynamodb: async () => (await import("./DynamoDb.js")).layer,
-  sql: async () => (await import("./Sql.js")).layer,
-  tableInMemory: async (table) => {
-    const Sql = await import("./Sql.js")
-    return Either.getOrElse(Sql.ddl("sqlite", { table }), () => "").split(/;\n/).filter(Boolean)
-  }
+  sqlite: async () => (await import("./Sql.js")).layer,
+  sqlPool: async () => (await import("./Sql.js")).layerPool
 }
 
 const open = (text: string, stores: Stores): Opened => {
@@ -191,18 +189,41 @@ const open = (text: string, stores: Stores): Opened => {
 const load = <A>(name: string, { form }: Scheme, from: () => Promise<A>): Effect.Effect<A, SessionConfigError> =>
   loadDriver(name, form.replace(/:.*/s, ":"), from)
 
-const openSql = (
+const tableOptions = (address: Address) =>
+  Effect.map(wholeNumber(address, "timeout"), (timeout = 2000) => ({
+    table: address.parameters.get("table"),
+    schema: address.parameters.get("schema"),
+    timeout
+  }))
+
+/** The store over a pool of its own, once the server has replied. */
+const openSqlPool = (
   address: Address,
   stores: Stores,
   database: string,
-  client: (connectTimeout: number) => Layer.Layer<SqlClient.SqlClient, unknown>
+  prepare: boolean | undefined,
+  open: (timeout: number) => Effect.Effect<Sql.PoolOptions["pool"], unknown, Scope.Scope>
 ): Opened =>
   Effect.gen(function*() {
-    const { parameters } = address
-    const timeout = (yield* wholeNumber(address, "timeout")) ?? 2000
-    const layer = yield* Effect.promise(stores.sql)
-    return layer({ table: parameters.get("table"), schema: parameters.get("schema"), timeout }).pipe(
-      Layer.provide(Layer.catchAllCause(client(timeout), (cause) => Layer.failCause(unreachable(database, cause))))
+    const options = yield* tableOptions(address)
+    const layer = yield* Effect.promise(stores.sqlPool)
+    return Layer.unwrapScoped(Effect.map(
+      Effect.mapErrorCause(open(options.timeout), (cause) => unreachable(database, cause)),
+      (pool) => layer({ ...options, pool, prepare })
+    ))
+  })
+
+const openSqlite = (
+  address: Address,
+  stores: Stores,
+  client: Layer.Layer<SqlClient.SqlClient, unknown>
+): Opened =>
+  Effect.gen(function*() {
+    const options = yield* tableOptions(address)
+    const layer = yield* Effect.promise(stores.sqlite)
+    return Layer.provide(
+      layer(options),
+      Layer.catchAllCause(client, (cause) => Layer.failCause(unreachable("SQLite", cause)))
     )
   })
 
@@ -227,27 +248,6 @@ const codeOf = (error: unknown): string => {
 
 /** Connections of a process to an SQL database. */
 const maxConnections = 10
-
-/**
- * A client none of whose sockets outlives it. Drivers say goodbye and wait for
- * an answer, one of them for good: a server that is silent gets a second.
- */
-const withSockets = <A, E>(client: (keep: (socket: Socket) => Socket) => Layer.Layer<A, E>): Layer.Layer<A, E> =>
-  Layer.scopedContext(Effect.gen(function*() {
-    const sockets = new Set<Socket>()
-    const scope = yield* Effect.acquireRelease(Scope.make(), (scope, exit) =>
-      Scope.close(scope, exit).pipe(
-        Effect.disconnect,
-        Effect.interruptible,
-        Effect.timeoutOption("1 second"),
-        Effect.zipRight(Effect.sync(() => sockets.forEach((socket) => socket.destroySoon())))
-      ))
-    const keep = (socket: Socket) => {
-      sockets.add(socket)
-      return socket.once("close", () => sockets.delete(socket))
-    }
-    return yield* Layer.buildWithScope(client(keep), scope)
-  }))
 
 // The stores.
 
@@ -328,18 +328,18 @@ const postgres = (form: string): Scheme => ({
       const connections = yield* wholeNumber(address, "connection_limit")
       // The driver cannot require a channel binding. sslmode=verify-full proves who answers.
       yield* oneOf(address, "channel_binding", "disable", "prefer", "require")
-      yield* oneOf(address, "pgbouncer", "true", "false") // the statements have no names, so a pooler can take them
+      const hasPooler = (yield* oneOf(address, "pgbouncer", "true", "false")) === "true"
       yield* oneOf(address, "target_session_attrs", "any", "read-write", "primary")
-      const { PgClient } = yield* load("@effect/sql-pg", address.scheme, () => import("@effect/sql-pg").catch(rethrow))
-      return yield* openSql(address, stores, "PostgreSQL", (timeout) =>
-        withSockets((keep) =>
-          PgClient.layer({
-            url: Redacted.make(address.forDriver),
-            connectTimeout: seconds ? seconds * 1000 : timeout,
-            maxConnections: connections || maxConnections,
-            stream: () => keep(new Socket())
-          })
-        ))
+      const driver = yield* load("pg", address.scheme, () => import("pg").catch(rethrow))
+      return yield* openSqlPool(address, stores, "PostgreSQL", !hasPooler, (timeout) => {
+        const connectTimeout = seconds ? seconds * 1000 : timeout
+        // the types of `pg` are a package of their own
+        return openPgPool(driver.default as PgDriver, connectTimeout, {
+          connectionString: address.forDriver,
+          connectionTimeoutMillis: connectTimeout,
+          max: connections || maxConnections
+        })
+      })
     })
 })
 
@@ -389,29 +389,21 @@ const mysql = (form: string): Scheme => ({
       if (!/^utf8mb4(_\w+)?$/i.test(address.parameters.get("charset") ?? "utf8mb4")) {
         return yield* invalidUrl(`The parameter "charset" has to be utf8mb4.`)
       }
-      const { MysqlClient } = yield* load("@effect/sql-mysql2", address.scheme, () =>
-        import("@effect/sql-mysql2").catch(rethrow))
+      const driver = yield* load("mysql2", address.scheme, () => import("mysql2").catch(rethrow))
       const socketPath = address.parameters.get("socketPath")
       const [host, portNumber] = [decodeURIComponent(hostname).replace(/^\[|\]$/g, ""), Number(port || 3306)]
       const target = socketPath === undefined ? { host, port: portNumber } : { path: socketPath }
-      return yield* openSql(address, stores, "MySQL", (timeout) =>
-        withSockets((keep) =>
-          MysqlClient.layer({
-            host,
-            port: portNumber,
-            username: decodeURIComponent(username),
-            password: Redacted.make(decodeURIComponent(password)),
-            database: address.path,
-            maxConnections: connections || maxConnections,
-            poolConfig: {
-              connectTimeout: connectTimeout || timeout,
-              maxIdle: connections || maxConnections,
-              stream: () =>
-                keep(connect({ ...target, keepAlive: true, noDelay: true })),
-              ...(ssl === undefined ? {} : { ssl })
-            }
-          })
-        ))
+      return yield* openSqlPool(address, stores, "MySQL", undefined, (timeout) =>
+        openMySqlPool(driver, connectTimeout || timeout, target, {
+          host,
+          port: portNumber,
+          user: decodeURIComponent(username),
+          password: decodeURIComponent(password),
+          database: address.path,
+          connectTimeout: connectTimeout || timeout,
+          connectionLimit: connections || maxConnections,
+          ...(ssl === undefined ? {} : { ssl })
+        }))
     })
 })
 
@@ -456,24 +448,12 @@ const sqlite = (form: string): Scheme => ({
   parameters: ["table", "timeout"],
   open: (address, stores) =>
     Effect.gen(function*() {
-      const { parameters, path, scheme } = address
+      const { path, scheme } = address
       if (path === "") return yield* misspelt(scheme, "The file is missing.")
       const { LibsqlClient } = yield* load("@effect/sql-libsql", scheme, () =>
         import("@effect/sql-libsql").catch(rethrow))
-      if (path !== ":memory:") {
-        const url = `file:${path.split("/").map(encodeURIComponent).join("/")}`
-        return yield* openSql(address, stores, "SQLite", () =>
-          LibsqlClient.layer({ url }))
-      }
-      const statements = yield* Effect.promise(() =>
-        stores.tableInMemory(parameters.get("table"))
-      )
-      // In memory libsql forgets a table that was made in a transaction, so it is made before.
-      return yield* openSql(address, stores, "SQLite", () =>
-        Layer.tap(LibsqlClient.layer({ url: path }), (context) => {
-          const sql = Context.get(context, LibsqlClient.LibsqlClient)
-          return Effect.forEach(statements, (statement) => sql.unsafe(statement))
-        }))
+      const url = path === ":memory:" ? path : `file:${path.split("/").map(encodeURIComponent).join("/")}`
+      return yield* openSqlite(address, stores, LibsqlClient.layer({ url }))
     })
 })
 

@@ -130,10 +130,10 @@ const dropTables = (client: Layer.Layer<SqlClient.SqlClient, unknown>) =>
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     yield* sql.unsafe(`DROP TABLE ${own}`)
-    yield* sql.unsafe(`DROP TABLE ${own}_migrations`)
   }).pipe(Effect.provide(client), Effect.orDie)
 
-const sql = says(/\b(SELECT|INSERT INTO|UPDATE|DELETE FROM) .*expires_at/s)
+/** Parse or Bind of a prepared statement: the text is sent once, and the name each time. */
+const sql = says(/effect_session_/)
 /** COM_STMT_EXECUTE: the text was sent before, with a statement's preparation. */
 const executes: Match = (request) => request[4] === 0x17
 

@@ -25,7 +25,6 @@ const files = temporaryDirectory()
 const drop = Effect.gen(function*() {
   const sql = yield* SqlClient.SqlClient
   yield* sql.unsafe(`DROP TABLE ${own}`)
-  yield* sql.unsafe(`DROP TABLE ${own}_migrations`)
 })
 
 afterAll(async () => {

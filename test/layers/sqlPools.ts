@@ -12,15 +12,17 @@ import type { SessionScan, SessionStore, SessionSweeper } from "../../src/Sessio
 
 export class Pool extends Context.Tag("test/Pool")<Pool, Sql.PgPool | Sql.MySqlPool>() {}
 
-export const layerPg = (config: PgConfig): Layer.Layer<Pool> => Layer.scoped(Pool, openPgPool(pg as PgDriver, config)) // its types are not installed
+export const layerPg = (config: PgConfig): Layer.Layer<Pool> =>
+  // the types of `pg` are not installed
+  Layer.scoped(Pool, Effect.orDie(openPgPool(pg as PgDriver, 5000, config)))
 
 export const layerMySql = (url: string, config: PoolOptions = {}): Layer.Layer<Pool> =>
   Layer.scoped(
     Pool,
     Effect.suspend(() => {
       const { hostname, port } = new URL(url)
-      return openMySqlPool({ createPool }, { host: hostname, port: Number(port) }, { uri: url, ...config })
-    })
+      return openMySqlPool({ createPool }, 5000, { host: hostname, port: Number(port) }, { uri: url, ...config })
+    }).pipe(Effect.orDie)
   )
 
 type Stores = SessionStore | SessionSweeper | SessionScan

@@ -1,5 +1,8 @@
+// The examples of the docs are compiled without the other files of this folder.
+// eslint-disable-next-line @typescript-eslint/triple-slash-reference
+/// <reference path="./pg.d.ts" />
 /**
- * Opens the pools of a URL. None of their sockets outlives the scope.
+ * Opens the pool of a URL, and asks the server for a reply. None of their sockets outlives the scope.
  *
  * @internal
  */
@@ -8,7 +11,11 @@ import type * as Scope from "effect/Scope"
 import type { PoolOptions as MySqlConfig } from "mysql2"
 import { connect, type NetConnectOpts, Socket } from "node:net"
 import { bounded } from "../bounded.js"
-import type { MySqlPool, PgPool } from "./poolRunner.js"
+import { mysql } from "./mysql.js"
+import { type MySqlPool, mysqlPoolRunner, type PgPool, pgPoolRunner } from "./poolRunner.js"
+import { postgres } from "./postgres.js"
+import { makeRun, type RunAny } from "./run.js"
+import { template } from "./Statement.js"
 
 /** As much of `pg` as is used. */
 export interface PgDriver {
@@ -29,10 +36,16 @@ export interface PgConfig {
   readonly stream?: () => Socket
 }
 
-export const openPgPool = (driver: PgDriver, config: PgConfig): Effect.Effect<PgPool, never, Scope.Scope> =>
+/** Fails with the driver's error if the server does not reply within `millis`. */
+export const openPgPool = (
+  driver: PgDriver,
+  millis: number,
+  config: PgConfig
+): Effect.Effect<PgPool, unknown, Scope.Scope> =>
   openPool(
     (keep) => new driver.Pool({ application_name: "effect-session", ...config, stream: () => keep(new Socket()) }),
-    (pool) => pool.end()
+    (pool) => pool.end(),
+    (pool) => ping(makeRun(pgPoolRunner(pool, false), postgres), millis)
   )
 
 /** As much of mysql2 as is used. */
@@ -42,29 +55,34 @@ export interface MySqlDriver {
 
 export const openMySqlPool = (
   driver: MySqlDriver,
+  millis: number,
   target: NetConnectOpts,
   config: MySqlConfig
-): Effect.Effect<MySqlPool, never, Scope.Scope> =>
+): Effect.Effect<MySqlPool, unknown, Scope.Scope> =>
   openPool(
     (keep) =>
       driver.createPool({ ...config, stream: () => keep(connect({ ...target, keepAlive: true, noDelay: true })) }),
-    (pool) => new Promise<unknown>((resolve) => pool.end(resolve))
+    (pool) => new Promise<unknown>((resolve) => pool.end(resolve)),
+    (pool) => ping(makeRun(mysqlPoolRunner(pool), mysql), millis)
   )
+
+const ping = (run: RunAny, millis: number) => run(template(() => "")`SELECT 1`, undefined, millis)
 
 /** Milliseconds. Drivers end a session and wait for a reply, which a silent server never sends. */
 const endTimeout = 1000
 
 const openPool = <Pool>(
   open: (keep: (socket: Socket) => Socket) => Pool,
-  end: (pool: Pool) => Promise<unknown>
-): Effect.Effect<Pool, never, Scope.Scope> =>
+  end: (pool: Pool) => Promise<unknown>,
+  ping: (pool: Pool) => Effect.Effect<unknown, unknown>
+): Effect.Effect<Pool, unknown, Scope.Scope> =>
   Effect.suspend(() => {
     const sockets = new Set<Socket>()
     const keep = (socket: Socket) => {
       sockets.add(socket)
       return socket.once("close", () => sockets.delete(socket))
     }
-    return Effect.acquireRelease(
+    const pool = Effect.acquireRelease(
       Effect.sync(() => open(keep)),
       (pool) =>
         Effect.andThen(
@@ -72,4 +90,5 @@ const openPool = <Pool>(
           () => sockets.forEach((socket) => socket.destroySoon())
         )
     )
+    return Effect.tap(pool, ping)
   })
