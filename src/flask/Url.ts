@@ -13,6 +13,7 @@
  * |---|---|
  * | `redis://…` and its variants | Redis |
  * | `memcached://…` | memcached |
+ * | `postgres://…`, `mysql://…`, `sqlite:./file` | SQLAlchemy's table |
  *
  * The URLs are those of `effect-session/layers/Url`, with the same parameters.
  *
@@ -72,8 +73,15 @@ const storesOf = ({ prefix }: Options): Stores => ({
   },
   mongodb: async () => noSuchStore,
   dynamodb: async () => noSuchStore,
-  sqlite: async () => noSuchStore,
-  sqlPool: async () => noSuchStore
+  sqlite: async () => {
+    const Sql = await import("./Sql.js")
+    return ({ schema, table, timeout }) => Sql.layer({ prefix, schema, table, timeout })
+  },
+  sqlPool: async () => {
+    const Sql = await import("./Sql.js")
+    return ({ pool, prepare, schema, table, timeout }) =>
+      Sql.layerPool({ pool, prefix, prepare, schema, table, timeout })
+  }
 })
 
 const noSuchStore = () =>

@@ -1,8 +1,5 @@
 """Where Flask keeps its sessions, by the example app's URLs; and how a test looks at a record there."""
-import calendar
-import os
 import socket
-import struct
 import time
 from datetime import datetime, timedelta, timezone
 from urllib.parse import parse_qs, urlsplit
@@ -44,6 +41,50 @@ class Memcached:
         self.make().set(key, value, expire=lifetime if lifetime <= 2592000 else lifetime + int(time.time()))
 
 
+class Sql:
+    drivers = {"postgres": "postgresql+psycopg", "mysql": "mysql+pymysql", "sqlite": "sqlite"}
+
+    def __init__(self, app, url):
+        from flask_sqlalchemy import SQLAlchemy
+        from sqlalchemy import text
+
+        parts = urlsplit(url)
+        self.text = text
+        self.app = app
+        self.table = parse_qs(parts.query).get("table", ["sessions"])[0]
+        scheme = self.drivers[parts.scheme]
+        place = "//" + parts.path if scheme == "sqlite" else parts.netloc + parts.path
+        app.config.update(
+            SQLALCHEMY_DATABASE_URI=f"{scheme}:{'/' if scheme == 'sqlite' else '//'}{place}",
+            SESSION_TYPE="sqlalchemy",
+            SESSION_SQLALCHEMY_TABLE=self.table,
+        )
+        self.db = app.config["SESSION_SQLALCHEMY"] = SQLAlchemy(app)
+
+    def run(self, statement, **values):
+        with self.app.app_context(), self.db.engine.begin() as connection:
+            result = connection.execute(self.text(statement), values)
+            return result.fetchone() if result.returns_rows else None
+
+    def raw(self, key):
+        row = self.run(f"SELECT data, expiry FROM {self.table} WHERE session_id = :key", key=key)
+        if row is None:
+            return None
+        expiry = datetime.fromisoformat(row[1]) if isinstance(row[1], str) else row[1]
+        return bytes(row[0]), expiry.replace(tzinfo=timezone.utc).timestamp()
+
+    def put(self, key, value, lifetime):
+        expiry = datetime.now(timezone.utc).replace(tzinfo=None) + timedelta(seconds=lifetime)
+        text = expiry.strftime("%Y-%m-%d %H:%M:%S.%f")
+        self.run(f"DELETE FROM {self.table} WHERE session_id = :key", key=key)
+        self.run(
+            f"INSERT INTO {self.table} (session_id, data, expiry) VALUES (:key, :value, :text)",
+            key=key,
+            value=value,
+            text=text if self.app.config["SQLALCHEMY_DATABASE_URI"].startswith("sqlite") else expiry,
+        )
+
+
 class PerCall:
     """pymemcache's client is for one thread: each call takes one of its own."""
 
@@ -60,7 +101,7 @@ def meta(address, command):
         return connection.recv(1000).decode().strip()
 
 
-kinds = {"redis": Redis, "memcached": Memcached}
+kinds = {"redis": Redis, "memcached": Memcached, "postgres": Sql, "mysql": Sql, "sqlite": Sql}
 
 
 def backend_of(app, url):
