@@ -13,6 +13,7 @@
  * |---|---|
  * | `redis://…` and its variants | Redis |
  * | `memcached://…` | memcached |
+ * | `mongodb://host/database` | MongoDB's collection `sessions` |
  * | `postgres://…`, `mysql://…`, `sqlite:./file` | SQLAlchemy's table |
  *
  * The URLs are those of `effect-session/layers/Url`, with the same parameters.
@@ -71,7 +72,10 @@ const storesOf = ({ prefix }: Options): Stores => ({
     const Memcached = await import("./Memcached.js")
     return (options) => Memcached.layer({ prefix, ...defined(options) })
   },
-  mongodb: async () => noSuchStore,
+  mongodb: async () => {
+    const MongoDb = await import("./MongoDb.js")
+    return ({ collection, timeout, url }) => MongoDb.layer({ collection, prefix, timeout, url })
+  },
   dynamodb: async () => noSuchStore,
   sqlite: async () => {
     const Sql = await import("./Sql.js")

@@ -23,17 +23,25 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Collection, MongoClient, MongoClientOptions, MongoServerError } from "mongodb"
-import { bounded, boundOf, timeIsUp } from "../internal/bounded.js"
+import type { Collection, MongoClient } from "mongodb"
+import { bounded, boundOf } from "../internal/bounded.js"
 import { randomToken } from "../internal/crypto.js"
-import { loadDriver, rethrow } from "../internal/driver.js"
+import {
+  type ClientOptions,
+  collectionOf,
+  type Connected,
+  connectedTo,
+  isPositive,
+  isServerError,
+  openClient,
+  reasonOf
+} from "../internal/mongodb/open.js"
 import { sleepUnref } from "../internal/sleep.js"
 import { SessionConfigError } from "../SessionConfigError.js"
-import type { Entry, SessionStoreErrorReason, Stored } from "../SessionStore.js"
+import type { Entry, Stored } from "../SessionStore.js"
 import { SessionScan, SessionStore, SessionStoreError, Version } from "../SessionStore.js"
 
 /**
@@ -67,33 +75,7 @@ export interface CollectionOptions {
  * @since 0.1.0
  * @category models
  */
-export interface Options extends
-  CollectionOptions,
-  Omit<
-    MongoClientOptions,
-    | "connectTimeoutMS"
-    | "journal"
-    | "readConcern"
-    | "readConcernLevel"
-    | "readPreference"
-    | "readPreferenceTags"
-    | "retryWrites"
-    | "serverSelectionTimeoutMS"
-    | "socketTimeoutMS"
-    | "timeoutMS"
-    | "w"
-    | "waitQueueTimeoutMS"
-    | "writeConcern"
-    | "wtimeoutMS"
-  >
-{
-  /**
-   * `mongodb://[user:password@]host[:port][,…][/database][?options]`, or
-   * `mongodb+srv://…`. Where both say something, ours counts: not its
-   * `retryWrites`, `w` or timeouts.
-   */
-  readonly url: string | Redacted.Redacted<string>
-}
+export interface Options extends CollectionOptions, ClientOptions {}
 
 /**
  * Makes the store, with a client that ends with the scope.
@@ -108,26 +90,8 @@ export interface Options extends
 export const make: (
   options: Options
 ) => Effect.Effect<Context.Context<SessionStore | SessionScan>, SessionConfigError, Scope.Scope> = Effect.fnUntraced(
-  function*({ collection, createIndex, database, timeout, url, ...options }: Options) {
-    const millis = yield* boundOf(timeout ?? "2 seconds")
-    const driver = yield* loadDriver("mongodb", "effect-session/layers/MongoDb", () => import("mongodb").catch(rethrow))
-    const client = yield* Effect.acquireRelease(
-      Effect.try({
-        try: () =>
-          new driver.MongoClient((Redacted.isRedacted(url) ? Redacted.value(url) : url).trim(), {
-            ...options,
-            ...bounds(millis)
-          }),
-        // Not the driver's own error: it may quote the URL.
-        catch: () =>
-          new SessionConfigError({
-            option: "url",
-            message: "Write it as mongodb://[user:password@]host[:port][,…][/database][?options], " +
-              "and give no options that the driver does not know."
-          })
-      }),
-      (client) => Effect.ignore(bounded(closing, () => client.close(true)))
-    )
+  function*({ collection, createIndex, database, timeout, ...options }: Options) {
+    const client = yield* openClient(options, yield* boundOf(timeout ?? "2 seconds"), "effect-session/layers/MongoDb")
     return yield* open(client, { collection, createIndex, database, timeout })
   }
 )
@@ -192,23 +156,8 @@ export const layerClient = (
   { client, ...options }: CollectionOptions & { readonly client: MongoClient }
 ): Layer.Layer<SessionStore | SessionScan, SessionConfigError> => Layer.scopedContext(open(client, options))
 
-/** Milliseconds. A server that is frozen must not hold up the end. */
-const closing = 200
-
 /** Milliseconds for what no request waits for. */
 const patience = 30_000
-
-/**
- * The driver's own bounds. Waiting for a server or for the pool ends before the
- * timeout, so that the error says which it was.
- */
-const bounds = (millis: number) => ({
-  connectTimeoutMS: millis,
-  retryWrites: false,
-  serverSelectionTimeoutMS: Math.ceil(millis * 0.75),
-  socketTimeoutMS: millis,
-  waitQueueTimeoutMS: Math.ceil(millis * 0.75)
-})
 
 /** `expiresAt`, in milliseconds, counts. `deleteAt` is the server's broom. */
 interface Session {
@@ -222,49 +171,11 @@ interface Session {
 const open = Effect.fnUntraced(function*(client: MongoClient, options: CollectionOptions) {
   const { collection: name = "sessions", createIndex = true, database } = options
   const timeout = yield* boundOf(options.timeout ?? "2 seconds")
-  if (database !== undefined && !/^[\w-]{1,63}$/.test(database)) {
-    return yield* new SessionConfigError({
-      option: "database",
-      message: `Give 1 to 63 letters, digits, "_" or "-".`
-    })
-  }
-  if (!/^(?!system\.)[A-Za-z_][\w-]*(\.[\w-]+)*$/.test(name) || name.length > 120) {
-    return yield* new SessionConfigError({
-      option: "collection",
-      message: `Give up to 120 letters, digits, "_", "-" or ".", beginning with a letter or "_" and not with "system.".`
-    })
-  }
-  const collection = client.db(database).collection<Session>(name, {
-    fieldsAsRaw: {},
-    promoteBuffers: true,
-    promoteLongs: true,
-    promoteValues: true,
-    raw: false,
-    useBigInt64: false,
-    readPreference: "primary",
-    writeConcern: { w: "majority" }
-  })
+  const collection = yield* collectionOf<Session>(client, name, database)
   const connected = connectedTo(client)
   if (createIndex) yield* prepareIndex(collection, connected)
   return storeOf(collection, connected, timeout)
 })
-
-type Connected = <A>(command: () => Promise<A>) => Promise<A>
-
-/**
- * Connects before the first command. By itself the driver would do so once:
- * when that fails, every later command does.
- */
-const connectedTo = (client: MongoClient): Connected => {
-  let isConnected = false
-  return async (command) => {
-    if (!isConnected) {
-      await client.connect()
-      isConnected = true
-    }
-    return command()
-  }
-}
 
 /** Tries once before the first request; if the server is down, in the background until it is up. */
 const prepareIndex = (collection: Collection<Session>, connected: Connected) => {
@@ -420,11 +331,6 @@ const documentOf = (found: Session | null): Session | null => {
   return found
 }
 
-const isPositive = (count: number): boolean => {
-  if (!Number.isInteger(count)) throw new Error("The client did not reply with a count.")
-  return count > 0
-}
-
 /** Whatever its type says, others may have written it. */
 const isOurs = ({ data, version }: Session): boolean => data instanceof Uint8Array && typeof version === "string"
 
@@ -434,25 +340,3 @@ const parse = (session: Session): Effect.Effect<Stored, SessionStoreError> =>
     : new SessionStoreError({ reason: "Corrupt", operation: "load" })
 
 const isDuplicate = (error: unknown) => isServerError(error) && error.code === 11000
-
-/** Errors are known by name, because a client that was brought may be of another copy of the driver. */
-const isServerError = (error: unknown): error is MongoServerError =>
-  nameOf(error) === "MongoServerError" || nameOf(error) === "MongoWriteConcernError"
-
-/**
- * The server is not, or no longer, the one to ask: shutting down, not primary,
- * stepping down, cut off from its own peers.
- */
-const elsewhere = new Set([6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436])
-
-const reasonOf = (error: unknown): SessionStoreErrorReason => {
-  if (error === timeIsUp || nameOf(error) === "MongoNetworkTimeoutError") return "Timeout"
-  if (nameOf(error) === "MongoWaitQueueTimeoutError") return "Throttled"
-  // Written, but perhaps not by a majority; or it never reached a server.
-  if (nameOf(error) === "MongoWriteConcernError" || !isServerError(error)) return "Unavailable"
-  if (error.code === 50) return "Timeout"
-  if (error.code === 112) return "Throttled"
-  return elsewhere.has(Number(error.code)) ? "Unavailable" : "Rejected"
-}
-
-const nameOf = (error: unknown) => error instanceof Error ? error.name : ""

@@ -85,6 +85,29 @@ class Sql:
         )
 
 
+class Mongo:
+    def __init__(self, app, url):
+        from pymongo import MongoClient
+
+        database = urlsplit(url).path[1:]
+        client = MongoClient(url, serverSelectionTimeoutMS=5000)
+        self.collection = client[database]["sessions"]
+        app.config.update(SESSION_TYPE="mongodb", SESSION_MONGODB=client, SESSION_MONGODB_DB=database)
+
+    def raw(self, key):
+        found = self.collection.find_one({"id": key})
+        if found is None:
+            return None
+        assert sorted(found) == ["_id", "expiration", "id", "val"], found
+        return bytes(found["val"]), found["expiration"].replace(tzinfo=timezone.utc).timestamp()
+
+    def put(self, key, value, lifetime):
+        expiration = datetime.now(timezone.utc) + timedelta(seconds=lifetime)
+        self.collection.update_one(
+            {"id": key}, {"$set": {"id": key, "val": value, "expiration": expiration}}, upsert=True
+        )
+
+
 class PerCall:
     """pymemcache's client is for one thread: each call takes one of its own."""
 
@@ -101,7 +124,7 @@ def meta(address, command):
         return connection.recv(1000).decode().strip()
 
 
-kinds = {"redis": Redis, "memcached": Memcached, "postgres": Sql, "mysql": Sql, "sqlite": Sql}
+kinds = {"redis": Redis, "memcached": Memcached, "mongodb": Mongo, "postgres": Sql, "mysql": Sql, "sqlite": Sql}
 
 
 def backend_of(app, url):
