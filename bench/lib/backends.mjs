@@ -109,6 +109,24 @@ const viaEffectSql = (of, client, mark) => ({
   }
 })
 
+const pgPool = () => new pg.Pool({ connectionString: DATABASE_URL, max: poolSize })
+
+const mysqlPool = () => mysql.createPool({ uri: MYSQL_URL, connectionLimit: poolSize })
+
+/** The store over a pool that ends with it. */
+const overPool = (open) =>
+  Layer.unwrapScoped(Effect.map(
+    Effect.acquireRelease(Effect.sync(open), (pool) => Effect.promise(() => pool.end())),
+    (pool) => Sql.layerPool({ table: own, pool })
+  ))
+
+const pgClient = () => PgClient.layer({ url: Redacted.make(DATABASE_URL), maxConnections: poolSize })
+
+const mysqlClient = () => MysqlClient.layer({ url: Redacted.make(MYSQL_URL), maxConnections: poolSize })
+
+/** The store over a `SqlClient`. */
+const overClient = (of, client) => ({ ...of, layer: () => Layer.provide(Sql.layer({ table: own }), client()) })
+
 export const backends = {
   redis: {
     available: () => REDIS_URL !== undefined,
@@ -224,13 +242,9 @@ export const backends = {
 
   postgres: {
     available: () => DATABASE_URL !== undefined,
-    layer: () =>
-      Layer.provide(
-        Sql.layer({ table: own }),
-        PgClient.layer({ url: Redacted.make(DATABASE_URL), maxConnections: poolSize })
-      ),
+    layer: () => overPool(pgPool),
     open: async () => {
-      const pool = new pg.Pool({ connectionString: DATABASE_URL, max: poolSize })
+      const pool = pgPool()
       await pool.query(table("text", "bytea"))
       return {
         record: sqlRecord({
@@ -245,23 +259,19 @@ export const backends = {
     }
   },
 
+  get "postgres, over a SqlClient"() {
+    return overClient(this.postgres, pgClient)
+  },
+
   get "postgres, by @effect/sql"() {
-    return viaEffectSql(
-      this.postgres,
-      () => PgClient.layer({ url: Redacted.make(DATABASE_URL), maxConnections: poolSize }),
-      dollar
-    )
+    return viaEffectSql(this["postgres, over a SqlClient"], pgClient, dollar)
   },
 
   mysql: {
     available: () => MYSQL_URL !== undefined,
-    layer: () =>
-      Layer.provide(
-        Sql.layer({ table: own }),
-        MysqlClient.layer({ url: Redacted.make(MYSQL_URL), maxConnections: poolSize })
-      ),
+    layer: () => overPool(mysqlPool),
     open: async () => {
-      const pool = mysql.createPool({ uri: MYSQL_URL, connectionLimit: poolSize })
+      const pool = mysqlPool()
       await pool.query(table("varbinary(64)", "longblob"))
       return {
         record: sqlRecord({
@@ -276,12 +286,12 @@ export const backends = {
     }
   },
 
+  get "mysql, over a SqlClient"() {
+    return overClient(this.mysql, mysqlClient)
+  },
+
   get "mysql, by @effect/sql"() {
-    return viaEffectSql(
-      this.mysql,
-      () => MysqlClient.layer({ url: Redacted.make(MYSQL_URL), maxConnections: poolSize }),
-      question
-    )
+    return viaEffectSql(this["mysql, over a SqlClient"], mysqlClient, question)
   },
 
   sqlite: {
