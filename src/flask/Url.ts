@@ -14,6 +14,7 @@
  * | `redis://…` and its variants | Redis |
  * | `memcached://…` | memcached |
  * | `mongodb://host/database` | MongoDB's collection `sessions` |
+ * | `dynamodb://region/table` | DynamoDB |
  * | `postgres://…`, `mysql://…`, `sqlite:./file` | SQLAlchemy's table |
  *
  * The URLs are those of `effect-session/layers/Url`, with the same parameters.
@@ -76,7 +77,10 @@ const storesOf = ({ prefix }: Options): Stores => ({
     const MongoDb = await import("./MongoDb.js")
     return ({ collection, timeout, url }) => MongoDb.layer({ collection, prefix, timeout, url })
   },
-  dynamodb: async () => noSuchStore,
+  dynamodb: async () => {
+    const DynamoDb = await import("./DynamoDb.js")
+    return ({ createTable: _, ...options }) => DynamoDb.layer({ prefix, ...options }) // Flask makes the table
+  },
   sqlite: async () => {
     const Sql = await import("./Sql.js")
     return ({ schema, table, timeout }) => Sql.layer({ prefix, schema, table, timeout })

@@ -15,13 +15,7 @@
  *
  * @since 0.1.0
  */
-import type {
-  AttributeValue,
-  DynamoDBClient,
-  DynamoDBClientConfig,
-  DynamoDBServiceException
-} from "@aws-sdk/client-dynamodb"
-import type * as Sdk from "@aws-sdk/client-dynamodb"
+import type { AttributeValue, DynamoDBClient } from "@aws-sdk/client-dynamodb"
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
@@ -36,19 +30,23 @@ import * as Stream from "effect/Stream"
 import { setTimeout as pause } from "node:timers/promises"
 import { bounded, boundOf, timeIsUp } from "../internal/bounded.js"
 import { randomToken } from "../internal/crypto.js"
-import { loadDriver, rethrow } from "../internal/driver.js"
+import {
+  checkReply,
+  checkTable,
+  type ClientOptions,
+  type Driver,
+  isWrongTable,
+  loadSdk,
+  maxBytes,
+  nameOf,
+  number,
+  openClient,
+  reasonOf,
+  tolerate
+} from "../internal/dynamodb/open.js"
 import { SessionConfigError } from "../SessionConfigError.js"
-import type { Entry, SessionStoreErrorReason, Stored } from "../SessionStore.js"
+import type { Entry, Stored } from "../SessionStore.js"
 import { SessionScan, SessionStore, SessionStoreError, Version } from "../SessionStore.js"
-
-/** The module `@aws-sdk/client-dynamodb`. */
-type Driver = typeof Sdk
-
-const loadSdk = loadDriver(
-  "@aws-sdk/client-dynamodb",
-  "effect-session/layers/DynamoDb",
-  () => import("@aws-sdk/client-dynamodb").catch(rethrow)
-)
 
 /**
  * Which table holds the sessions, and how long to wait for it.
@@ -80,9 +78,7 @@ export interface TableOptions {
  * @since 0.1.0
  * @category models
  */
-export interface Options
-  extends TableOptions, Omit<DynamoDBClientConfig, "maxAttempts" | "retryMode" | "retryStrategy">
-{}
+export interface Options extends TableOptions, ClientOptions {}
 
 /**
  * Makes the store, with a client that ends with the scope.
@@ -99,25 +95,11 @@ export const make: (
   options?: Options
 ) => Effect.Effect<Context.Context<SessionStore | SessionScan>, SessionConfigError, Scope.Scope> = Effect.fnUntraced(
   function*({ createTable, table, timeout, ...options }: Options = {}) {
-    const driver = yield* loadSdk
-    const client = yield* Effect.acquireRelease(
-      Effect.sync(() => new driver.DynamoDBClient({ ...options, maxAttempts: 1 })),
-      (client) => Effect.sync(() => close(client))
-    )
-    yield* Effect.tryPromise({
-      try: async () => client.config.region(),
-      catch: (cause) =>
-        new SessionConfigError({ option: "region", message: "Give a region here or as AWS_REGION.", cause })
-    })
+    const driver = yield* loadSdk("effect-session/layers/DynamoDb")
+    const client = yield* openClient(driver, options)
     return yield* open(driver, client, { createTable, table, timeout })
   }
 )
-
-/** A client that was destroyed would open new connections. */
-const close = (client: DynamoDBClient) => {
-  client.destroy()
-  client.middlewareStack.add(() => () => Promise.reject(new Error("The client is closed.")), { step: "initialize" })
-}
 
 /**
  * Sessions in DynamoDB, with a client of its own.
@@ -174,23 +156,14 @@ export const layerConfig = (
 export const layerClient = (
   { client, ...options }: TableOptions & { readonly client: DynamoDBClient }
 ): Layer.Layer<SessionStore | SessionScan, SessionConfigError> =>
-  Layer.effectContext(Effect.flatMap(loadSdk, (driver) => open(driver, client, options)))
-
-/**
- * The largest data in bytes: an item may have 400 KiB, names, key and version
- * included.
- */
-const maxBytes = 399 * 1024
+  Layer.effectContext(
+    Effect.flatMap(loadSdk("effect-session/layers/DynamoDb"), (driver) => open(driver, client, options))
+  )
 
 const open = Effect.fnUntraced(function*(driver: Driver, client: DynamoDBClient, options: TableOptions) {
   const { createTable = false, table = "sessions" } = options
   const timeout = yield* boundOf(options.timeout ?? "2 seconds")
-  if (!/^[a-zA-Z0-9_.-]{3,255}$/.test(table)) {
-    return yield* new SessionConfigError({
-      option: "table",
-      message: `Give 3 to 255 letters, digits, "_", "-" or ".".`
-    })
-  }
+  yield* checkTable(table)
   if (createTable) yield* create(driver, client, table, timeout)
   const services = storeOf(driver, client, table, timeout)
   const store = Context.get(services, SessionStore)
@@ -203,8 +176,6 @@ const open = Effect.fnUntraced(function*(driver: Driver, client: DynamoDBClient,
     })).pipe(Effect.catchTag("SessionStoreError", () => Effect.void))
   return services
 })
-
-const isWrongTable = (cause: unknown) => ["ResourceNotFoundException", "ValidationException"].includes(nameOf(cause))
 
 /** Tables of others are left as they are, other than that their time to live is set. */
 const create = (driver: Driver, client: DynamoDBClient, table: string, timeout: number) => {
@@ -242,10 +213,6 @@ const create = (driver: Driver, client: DynamoDBClient, table: string, timeout: 
       })
     )
   )
-}
-
-const tolerate = (...names: ReadonlyArray<string>) => (error: unknown): void => {
-  if (!names.includes(nameOf(error))) throw error
 }
 
 type Operation = Exclude<SessionStoreError["operation"], "sweep">
@@ -390,22 +357,6 @@ const storeOf = (
   return Context.make(SessionStore, store).pipe(Context.add(SessionScan, scan))
 }
 
-/**
- * A middleware of a client that was brought may change its replies: no reply,
- * or an item without types. Such a reply says nothing about the session.
- */
-const checkReply = <A>(reply: A): A => {
-  const isReply = typeof reply === "object" && reply !== null && "$metadata" in reply
-  const item = isReply && "Item" in reply && reply.Item !== undefined ? reply.Item : {}
-  const isTyped = typeof item === "object" && item !== null && Object.values(item).every(isAttribute)
-  if (!isReply || !isTyped) throw new Error("The client changed the reply of DynamoDB.")
-  return reply
-}
-
-const isAttribute = (value: unknown) =>
-  typeof value === "object" && value !== null &&
-  /^(S|N|B|SS|NS|BS|M|L|NULL|BOOL|\$unknown)$/.test(Object.keys(value).join())
-
 /** So many items a request, or 1 MiB. */
 const pageSize = 250
 
@@ -416,8 +367,6 @@ const entryOf = (item: Values): ReadonlyArray<Entry> => {
     ? []
     : Option.toArray(Option.map(parse(item), ({ data, expiresAt }) => ({ key, data, expiresAt })))
 }
-
-const number = (value: number) => ({ N: String(value) })
 
 /**
  * `expiresAt` in milliseconds counts. `deleteAt` is for the server's broom: in
@@ -436,31 +385,3 @@ const parse = (item: Values): Option.Option<Stored> => {
     ? Option.none()
     : Option.some({ data, version: Version(version), expiresAt })
 }
-
-const nameOf = (error: unknown) => error instanceof Error ? error.name : ""
-
-const throttled = new Set([
-  "ProvisionedThroughputExceededException",
-  "RequestLimitExceeded",
-  "ThrottlingException",
-  "TransactionConflictException"
-])
-
-/** By name, then by status: what the server refused for its own sake, and what never reached it. */
-const reasonOf = (error: unknown): SessionStoreErrorReason => {
-  if (error === timeIsUp) return "Timeout"
-  if (throttled.has(nameOf(error))) return "Throttled"
-  if (nameOf(error) === "TimeoutError" && !isReset(error)) return "Timeout"
-  if (nameOf(error) === "CredentialsProviderError") return "Rejected"
-  return isServiceException(error) && (error.$metadata?.httpStatusCode ?? 500) < 500
-    ? "Rejected"
-    : "Unavailable"
-}
-
-/** By its shape, because a client that was brought may be of another copy of the SDK. */
-const isServiceException = (error: unknown): error is Partial<DynamoDBServiceException> =>
-  error instanceof Error && "$fault" in error
-
-/** The client calls a connection that was closed a timeout, too. */
-const isReset = (error: unknown) =>
-  error instanceof Error && "code" in error && /^(ECONNRESET|EPIPE)$/.test(String(error.code))

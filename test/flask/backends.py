@@ -108,6 +108,33 @@ class Mongo:
         )
 
 
+class Dynamo:
+    def __init__(self, app, url):
+        import boto3
+
+        parts = urlsplit(url)
+        resource = boto3.resource(
+            "dynamodb",
+            region_name=parts.hostname,
+            endpoint_url=parse_qs(parts.query)["endpoint"][0],
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+        name = parts.path[1:]
+        self.table = resource.Table(name)
+        app.config.update(SESSION_TYPE="dynamodb", SESSION_DYNAMODB=resource, SESSION_DYNAMODB_TABLE=name)
+
+    def raw(self, key):
+        found = self.table.get_item(Key={"id": key}, ConsistentRead=True).get("Item")
+        if found is None:
+            return None
+        assert sorted(found) == ["expiration", "id", "val"], found
+        return bytes(found["val"].value), float(found["expiration"])
+
+    def put(self, key, value, lifetime):
+        self.table.put_item(Item={"id": key, "val": value, "expiration": int(time.time()) + lifetime})
+
+
 class PerCall:
     """pymemcache's client is for one thread: each call takes one of its own."""
 
@@ -124,7 +151,7 @@ def meta(address, command):
         return connection.recv(1000).decode().strip()
 
 
-kinds = {"redis": Redis, "memcached": Memcached, "mongodb": Mongo, "postgres": Sql, "mysql": Sql, "sqlite": Sql}
+kinds = {"redis": Redis, "dynamodb": Dynamo, "memcached": Memcached, "mongodb": Mongo, "postgres": Sql, "mysql": Sql, "sqlite": Sql}
 
 
 def backend_of(app, url):
