@@ -85,10 +85,11 @@ export interface Options {
   readonly refreshEachRequest?: boolean
   /**
    * `SESSION_SERIALIZATION_FORMAT`: how records are written; `"msgpack"` by
-   * default. Both are read, and the pickles of releases before 0.7. Without
-   * effect on a cachelib store, whose files are pickles.
+   * default. Both are read, and the pickles of releases before 0.7. `"pickle"`
+   * is for cachelib, whose files are nothing else: the default over
+   * `effect-session/flask/CacheLib`. Name it if a decorator stands between.
    */
-  readonly serializationFormat?: "msgpack" | "json"
+  readonly serializationFormat?: "msgpack" | "json" | "pickle"
   /** `SESSION_ID_LENGTH`: bytes of a new id, 16 to 96; 32 by default. */
   readonly idLength?: number
   /**
@@ -141,6 +142,7 @@ const make = Effect.fnUntraced(function*(tagsManager: object, options: Options) 
   const store = yield* SessionStore
   const isPickled = Option.isSome(yield* Effect.serviceOption(Pickled))
   const cookie = yield* SessionCookie.make({ name: "session", ...options.cookie })
+  // Flask-Session, too, writes nothing but pickle to cachelib, whatever its configuration says
   const encoding = isPickled ? "pickle" : options.serializationFormat ?? "msgpack"
   const { id: tag } = definition
   const parts = { tag, cookie, onCorrupt: options.onCorrupt, store }

@@ -13,6 +13,7 @@
  * |---|---|
  * | `redis://…` and its variants | Redis |
  * | `memcached://…` | memcached |
+ * | `file:./directory` | cachelib's `FileSystemCache` |
  * | `mongodb://host/database` | MongoDB's collection `sessions` |
  * | `dynamodb://region/table` | DynamoDB |
  * | `postgres://…`, `mysql://…`, `sqlite:./file` | SQLAlchemy's table |
@@ -38,6 +39,8 @@ export interface Options {
   readonly url: SessionStoreUrl.Url
   /** `SESSION_KEY_PREFIX`, before each id in every store; `"session:"` by default. */
   readonly prefix?: string | undefined
+  /** What names cachelib's files: `"sha256"` by default, `"md5"` before cachelib 0.16. */
+  readonly fileHash?: "sha256" | "md5" | undefined
 }
 
 /**
@@ -62,9 +65,12 @@ export const layerConfig = (
 ): Layer.Layer<SessionStore, SessionConfigError | ConfigError.ConfigError> =>
   Layer.unwrapEffect(Config.map(Config.unwrap(options), layer))
 
-const storesOf = ({ prefix }: Options): Stores => ({
+const storesOf = ({ fileHash, prefix }: Options): Stores => ({
   memory: async () => noSuchStore,
-  file: async () => noSuchStore,
+  file: async () => {
+    const CacheLib = await import("./CacheLib.js")
+    return ({ directory }) => CacheLib.layer({ directory, hash: fileHash, prefix })
+  },
   redis: async () => {
     const Redis = await import("./Redis.js")
     return (options) => Redis.layer({ prefix, ...defined(options) })

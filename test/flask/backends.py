@@ -1,5 +1,7 @@
 """Where Flask keeps its sessions, by the example app's URLs; and how a test looks at a record there."""
+import os
 import socket
+import struct
 import time
 from datetime import datetime, timedelta, timezone
 from urllib.parse import parse_qs, urlsplit
@@ -135,6 +137,29 @@ class Dynamo:
         self.table.put_item(Item={"id": key, "val": value, "expiration": int(time.time()) + lifetime})
 
 
+class Files:
+    def __init__(self, app, url):
+        import hashlib
+
+        from cachelib.file import FileSystemCache
+
+        hash_method = getattr(hashlib, os.environ.get("SESSION_FILE_HASH", "sha256"))
+        self.cache = FileSystemCache(urlsplit(url).path, threshold=500, hash_method=hash_method)
+        app.config.update(SESSION_TYPE="cachelib", SESSION_CACHELIB=self.cache)
+
+    def raw(self, key):
+        try:
+            with open(self.cache._get_filename(key), "rb") as file:
+                content = file.read()
+        except FileNotFoundError:
+            return None
+        return content[4:], struct.unpack("I", content[:4])[0]
+
+    def put(self, key, value, lifetime):
+        with open(self.cache._get_filename(key), "wb") as file:
+            file.write(struct.pack("I", int(time.time()) + lifetime) + value)
+
+
 class PerCall:
     """pymemcache's client is for one thread: each call takes one of its own."""
 
@@ -151,7 +176,7 @@ def meta(address, command):
         return connection.recv(1000).decode().strip()
 
 
-kinds = {"redis": Redis, "dynamodb": Dynamo, "memcached": Memcached, "mongodb": Mongo, "postgres": Sql, "mysql": Sql, "sqlite": Sql}
+kinds = {"redis": Redis, "dynamodb": Dynamo, "file": Files, "memcached": Memcached, "mongodb": Mongo, "postgres": Sql, "mysql": Sql, "sqlite": Sql}
 
 
 def backend_of(app, url):

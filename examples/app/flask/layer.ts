@@ -19,6 +19,7 @@ const environment = Config.all({
   useSigner: flag("SESSION_USE_SIGNER", false),
   secret: Config.redacted("SECRET_KEY").pipe(Config.withDefault(undefined)),
   fallbacks: Config.array(Config.redacted(), "SECRET_KEY_FALLBACKS").pipe(Config.withDefault([])),
+  fileHash: Config.literal("sha256", "md5")("SESSION_FILE_HASH").pipe(Config.withDefault("sha256" as const)),
   serializationFormat: Config.literal("msgpack", "json")("SESSION_SERIALIZATION_FORMAT").pipe(
     Config.withDefault("msgpack" as const)
   )
@@ -31,13 +32,13 @@ const environment = Config.all({
 
 export const FlaskSessions = (secure: boolean) =>
   Layer.unwrapEffect(
-    Effect.map(environment, ({ fallbacks, lifetime, secret, url, prefix, useSigner, ...options }) =>
+    Effect.map(environment, ({ fallbacks, fileHash, lifetime, prefix, secret, url, useSigner, ...options }) =>
       Flask.layer(FlaskSession, {
         ...options,
         lifetime: Duration.seconds(lifetime),
         cookie: { secure },
         secrets: useSigner && secret !== undefined ? [secret, ...fallbacks] : []
       }).pipe(
-        Layer.provide(FlaskUrl.layer({ url, prefix }))
+        Layer.provide(FlaskUrl.layer({ url, prefix, fileHash }))
       ))
   )
