@@ -239,16 +239,27 @@ describe("Sql on SQLite", () => {
     }).pipe(Effect.provide(layerTest())))
 
   describe("errors", () => {
-    it.effect("a connection waits for a file in use as long as `timeout` says, also the one that follows a transaction", () =>
+    it.effect("a connection waits for a file in use as long as `timeout` says", () =>
       Effect.gen(function*() {
-        const store = yield* SessionStore
-        const sql = yield* SqlClient.SqlClient
-        const timeout = Effect.map(query("PRAGMA busy_timeout"), ([row]) => row!.timeout)
-        yield* sql.withTransaction(Effect.void)
-        expect(yield* timeout).toBe(0)
-        yield* store.insert("k", bytes, never)
-        expect(yield* timeout).toBe(300)
+        yield* Effect.flatMap(SessionStore, (store) => store.load("k"))
+        expect(yield* query("PRAGMA busy_timeout")).toEqual([{ timeout: 300 }])
       }).pipe(Effect.provide(layerTest({ timeout: 300 }))))
+
+    it.effect("so does the one that the client opens after a transaction", () =>
+      Effect.gen(function*() {
+        const url = newFile()
+        const ours = yield* Layer.build(Layer.provideMerge(Sql.layer({ timeout: 300 }), client(url)))
+        const store = Context.get(ours, SessionStore)
+        const other = Context.get(yield* Layer.build(Layer.fresh(client(url))), SqlClient.SqlClient)
+        yield* Context.get(ours, SqlClient.SqlClient).withTransaction(Effect.void)
+        expect(yield* Effect.provide(query("PRAGMA busy_timeout"), ours)).toEqual([{ timeout: 0 }])
+        // The clock of the test stands still while the process does.
+        const started = performance.now()
+        const error = yield* other.withTransaction(Effect.flip(store.insert("k", bytes, never)))
+        expect(error).toMatchObject({ reason: "Throttled", cause: { code: "SQLITE_BUSY" } })
+        expect(performance.now() - started).toBeGreaterThanOrEqual(300)
+        expect(Option.isSome(yield* store.insert("k", bytes, never))).toBe(true)
+      }).pipe(Effect.scoped))
 
     it.effect("but no longer than 5 seconds", () =>
       Effect.gen(function*() {

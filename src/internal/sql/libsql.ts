@@ -35,38 +35,47 @@ export const libsqlOf = (connection: Connection): Libsql | undefined => {
   return sdk?.protocol === "file" ? sdk : undefined
 }
 
-/** `wait` is the busy timeout, in milliseconds. */
+/**
+ * `wait` is the busy timeout, in milliseconds. It is set on the connections that
+ * this module opens. The client also opens one after each transaction of the
+ * application, and that is not seen: its first statement that meets a file in
+ * use fails at once, and runs again.
+ */
 export const executeLibsql = async (
   libsql: Libsql,
   query: Query,
   wait: number,
   isRetry = false
 ): Promise<Reply> => {
-  // Both are sent at once, so that no other statement comes in between. A connection that is stuck cannot commit.
-  const [probe, reply] = await Promise.allSettled([
-    libsql.executeMultiple(`${busyTimeout(wait)}; BEGIN; COMMIT`),
-    libsql.execute(query)
-  ])
+  const started = performance.now()
+  // Both run at once, so that no other statement comes in between. A connection that is stuck cannot commit.
+  const sent = Promise.allSettled([libsql.executeMultiple("BEGIN; COMMIT"), libsql.execute(query)])
+  const hasWaited = performance.now() - started >= wait
+  const [probe, reply] = await sent
   if (metFileInUse(probe)) {
     // Whatever the statement returned, nothing was committed, and nothing will be.
     if (isRetry) throw new Stuck()
-    await reconnect(libsql)
+    await reconnect(libsql, wait)
     return executeLibsql(libsql, query, wait, true)
   }
   if (reply.status === "fulfilled") return reply.value
-  if (metFileInUse(reply)) await reconnect(libsql)
+  if (metFileInUse(reply)) {
+    await reconnect(libsql, wait)
+    if (!hasWaited && !isRetry) return executeLibsql(libsql, query, wait, true)
+  }
   throw reply.reason
 }
 
 const metFileInUse = (result: PromiseSettledResult<unknown>) =>
   result.status === "rejected" && inUse.test(String(result.reason?.code))
 
-const reconnect = async (libsql: Libsql): Promise<void> => {
+const reconnect = async (libsql: Libsql, wait: number): Promise<void> => {
   try {
     // At once: the next connection would wait for what this one has locked.
     libsql.executeMultiple("BEGIN; ROLLBACK").catch(() => {})
     const transaction = await libsql.transaction("deferred")
     await transaction.rollback()
+    await libsql.executeMultiple(busyTimeout(wait))
   } catch (cause) {
     throw new Stuck(cause)
   }
