@@ -190,6 +190,25 @@ describe("Sql on SQLite", () => {
         yield* Fiber.join(transaction)
       }).pipe(Effect.provide(layerTest())))
 
+    it.live("another request's: a load does not wait for it, and reads what is committed", () =>
+      Effect.gen(function*() {
+        const store = yield* SessionStore
+        const sql = yield* SqlClient.SqlClient
+        const version = Option.getOrThrow(yield* store.insert("k", bytes, never))
+        yield* store.load("k")
+        const [begun, release] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
+        const transaction = yield* Effect.fork(sql.withTransaction(Effect.gen(function*() {
+          yield* query("UPDATE sessions SET version = 'theirs'")
+          yield* Deferred.succeed(begun, undefined)
+          yield* Deferred.await(release)
+        })))
+        yield* Deferred.await(begun)
+        expect(Option.getOrThrow(yield* store.load("k")).version).toBe(version)
+        yield* Deferred.succeed(release, undefined)
+        yield* Fiber.join(transaction)
+        expect(Option.getOrThrow(yield* store.load("k")).version).toBe("theirs")
+      }).pipe(Effect.provide(layerTest({ timeout: "1 minute" }))))
+
     it.live("another client's on another file: does not matter, and what was written stays", () =>
       Effect.gen(function*() {
         const store = yield* SessionStore
