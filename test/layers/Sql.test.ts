@@ -23,6 +23,7 @@ import { execFileSync } from "node:child_process"
 import { chownSync, readFileSync, statSync } from "node:fs"
 import { randomToken } from "../../src/internal/crypto.js"
 import * as Sql from "../../src/layers/Sql.js"
+import * as SessionStoreUrl from "../../src/layers/Url.js"
 import type { SessionConfigError } from "../../src/SessionConfigError.js"
 import { SessionScan, SessionStore, SessionStoreError, SessionSweeper } from "../../src/SessionStore.js"
 import { storeLaws } from "../../src/testing/StoreLaws.js"
@@ -1001,3 +1002,54 @@ const withParameter = (url: string, name: string, value: string) => {
   changed.searchParams.set(name, value)
   return changed.href.replace(/\+/g, "%20")
 }
+
+describe.skipIf(!canStart("postgres") || !canStart("pgbouncer"))("A pool through PgBouncer in transaction mode", () => {
+  let server: Server
+  let pooler: Server
+  beforeAll(async () => {
+    server = await startPostgres()
+    pooler = await startPgBouncer({ upstream: server.port })
+  })
+  afterAll(async () => {
+    await pooler?.stop()
+    await server?.stop()
+  })
+
+  for (const prepare of [true, false]) {
+    it.live(`loses no statement, whichever backend runs it (prepare: ${prepare})`, () =>
+      Effect.gen(function*() {
+        const table = yield* scopedTable
+        const pool = yield* Pool
+        const store = Context.get(yield* Layer.build(Sql.layerPool({ table, pool, prepare })), SessionStore)
+        const keys = Array.from({ length: 20 }, (_, i) => `k${i}`)
+        yield* Effect.forEach(keys, (key) =>
+          Effect.gen(function*() {
+            let version = Option.getOrThrow(yield* store.insert(key, bytes, never))
+            for (let i = 0; i < 10; i++) {
+              expect(Option.getOrThrow(yield* store.load(key)).version).toBe(version)
+              version = Option.getOrThrow(yield* store.replace(key, version, bytes, never))
+            }
+          }), { concurrency: "unbounded" })
+      }).pipe(Effect.scoped, Effect.provide(Layer.suspend(() => client(pooler.url)))))
+  }
+
+  it.live("a URL with pgbouncer=true prepares nothing on the backends", () =>
+    Effect.gen(function*() {
+      const table = yield* scopedTable
+      const url = `${pooler.url}?pgbouncer=true&table=${table}`
+      const store = Context.get(yield* Layer.build(SessionStoreUrl.layer(url)), SessionStore)
+      yield* Effect.forEach(Array.from({ length: 20 }, (_, i) => `k${i}`), (key) => store.insert(key, bytes, never), {
+        concurrency: "unbounded"
+      })
+      // The same statement on each backend, while the others are busy.
+      const counts = yield* Effect.forEach(
+        Array.from({ length: 5 }),
+        () =>
+          query(
+            "SELECT count(*)::int AS n, pg_sleep(0.2) FROM pg_prepared_statements WHERE name LIKE 'effect_session%'"
+          ),
+        { concurrency: "unbounded" }
+      )
+      expect(counts.map(([row]) => row!.n)).toEqual([0, 0, 0, 0, 0])
+    }).pipe(Effect.scoped, Effect.provide(Layer.suspend(() => client(pooler.url)))))
+})
