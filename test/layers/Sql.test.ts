@@ -1046,7 +1046,8 @@ describe.skipIf(!canStart("postgres") || !canStart("pgbouncer"))("A pool through
         Array.from({ length: 5 }),
         () =>
           query(
-            "SELECT count(*)::int AS n, pg_sleep(0.2) FROM pg_prepared_statements WHERE name LIKE 'effect_session%'"
+            "SELECT count(*)::int AS n, pg_sleep(0.2) FROM pg_prepared_statements WHERE strpos(statement, $1) > 0",
+            [table]
           ),
         { concurrency: "unbounded" }
       )
