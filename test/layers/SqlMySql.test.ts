@@ -449,6 +449,12 @@ describe.skipIf(mysqlUrl === undefined)("Sql on MariaDB", () => {
     scans: true,
     multiProcess: true
   })
+  // What is swept and listed is the same over both.
+  storeLaws(runners.SqlClient({ table }).pipe(Layer.provide(client(mysqlUrl!, {}, 5))), {
+    sweeps: false,
+    scans: false,
+    multiProcess: true
+  })
   afterAll(() => Effect.runPromise(dropTable(table).pipe(Effect.asVoid, Effect.provide(layerClient))))
 })
 

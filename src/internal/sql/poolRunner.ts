@@ -4,7 +4,7 @@
  * @internal
  */
 import { type DriverAdapter, mysqlAdapter, type MySqlConnection, pgAdapter, type PgClient } from "./drivers.js"
-import type { Done, Runner } from "./run.js"
+import type { Done, Prepared, Runner } from "./run.js"
 
 /** The pool of `pg`, as much of it as the store needs. */
 export interface PgPool {
@@ -32,22 +32,23 @@ const makePoolRunner = <Connection>(
   acquire: Acquire<Connection>,
   { cancel, send }: DriverAdapter<Connection>
 ): Runner => ({
-  start: (statement, params, done: Done) => {
-    let abandoned = false
+  start: (statement, params, done) => {
+    // Dropped if the statement is abandoned, because a pool without a free connection keeps the callback and all it holds.
+    let call: Call | undefined = { statement, params, done }
     let sent: Lease<Connection> | undefined
     acquire((error, lease) => {
-      if (lease === undefined) return done(error)
-      if (abandoned) return lease.release(true)
+      if (lease === undefined) return call?.done(error)
+      if (call === undefined) return lease.release(true)
       sent = lease
-      send(lease.connection, statement, params, (error, reply, reusable) => {
-        if (abandoned) return
+      send(lease.connection, call.statement, call.params, (error, reply, reusable) => {
+        if (call === undefined) return
         sent = undefined
         lease.release(reusable)
-        done(error, reply)
+        call.done(error, reply)
       })
     })
     return () => {
-      abandoned = true
+      call = undefined
       // The pool gets the connection back after the request, which must not hit the statement of another operation. The
       // request comes before the end: a connection pooler forgets the key of a connection that has ended.
       const lease = sent
@@ -55,6 +56,12 @@ const makePoolRunner = <Connection>(
     }
   }
 })
+
+interface Call {
+  readonly statement: Prepared
+  readonly params: ReadonlyArray<unknown>
+  readonly done: Done
+}
 
 export const pgPoolRunner = (pool: PgPool, prepare: boolean): Runner =>
   makePoolRunner(
