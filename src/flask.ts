@@ -39,12 +39,14 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import { millisOf } from "./internal/bounded.js"
 import * as Contents from "./internal/flask/contents.js"
 import { flaskFormat } from "./internal/flask/format.js"
 import { flaskIds, idLengths } from "./internal/flask/ids.js"
 import { Pickled } from "./internal/flask/marker.js"
 import { dictPayload, structPayload } from "./internal/flask/payload.js"
+import { removingAgain } from "./internal/flask/removeAgain.js"
 import { defaultLimits } from "./internal/python/limits.js"
 import { fromPlain, toPlain } from "./internal/python/plain.js"
 import { PyDict } from "./internal/python/Value.js"
@@ -99,6 +101,15 @@ export interface Options {
    */
   readonly secrets?: ReadonlyArray<string | Redacted.Redacted<string>>
   /**
+   * Removes the id of a session that has ended again, after each of these
+   * durations, 1 millisecond to 24 days; by default not at all. A request of
+   * Flask that was in flight at a logout writes the session back. This turns a
+   * revival for the whole lifetime into one of seconds: name the time that the
+   * longest request of Flask takes, like `["5 seconds", "30 seconds"]`. The
+   * process has to live as long.
+   */
+  readonly removeAgainAfter?: ReadonlyArray<Duration.DurationInput>
+  /**
    * What a request does whose record cannot be decoded: go on as
    * `"anonymous"` and log a warning (default), or `"fail"` with 500. The
    * record is left alone either way.
@@ -117,9 +128,13 @@ export const layer = <Self, Id extends string, A, I, Init, H>(
   options: Options = {}
 ): Layer.Layer<Session.Manager<Self>, SessionConfigError, SessionStore> =>
   // the engine's handle has the members of every kind of handle; the tag's type says which of them apply
-  Layer.effect(
+  Layer.scoped(
     tag.Manager,
-    make(tag.Manager, options) as Effect.Effect<Session.ManagerOf<Self, A, H>, SessionConfigError, SessionStore>
+    make(tag.Manager, options) as Effect.Effect<
+      Session.ManagerOf<Self, A, H>,
+      SessionConfigError,
+      SessionStore | Scope.Scope
+    >
   )
 
 /**
@@ -139,7 +154,9 @@ const make = Effect.fnUntraced(function*(tagsManager: object, options: Options) 
   if (definition === undefined) {
     return yield* wrong("tag", "has to be a tag that Session.Tag has made")
   }
-  const store = yield* SessionStore
+  const delays = yield* Effect.forEach(options.removeAgainAfter ?? [], delayOf)
+  const given = yield* SessionStore
+  const store = delays.length === 0 ? given : yield* removingAgain(given, delays)
   const isPickled = Option.isSome(yield* Effect.serviceOption(Pickled))
   const cookie = yield* SessionCookie.make({ name: "session", ...options.cookie })
   // Flask-Session, too, writes nothing but pickle to cachelib, whatever its configuration says
@@ -180,6 +197,13 @@ const secretsOf = ({ secrets = [] }: Options) => {
   return texts.every((text) => text !== "")
     ? Effect.succeed(texts)
     : wrong("secrets", "has an empty one: leave it out, or give Flask's SECRET_KEY")
+}
+
+const delayOf = (input: Duration.DurationInput) => {
+  const millis = millisOf(input)
+  return millis !== undefined && millis >= 1 && millis < 2 ** 31
+    ? Effect.succeed(millis)
+    : wrong("removeAgainAfter", "has to list durations from 1 millisecond to 24 days, like \"5 seconds\"")
 }
 
 const maxLifetime = 10 * 366 * 86_400_000

@@ -12,7 +12,7 @@ import { redisUrl } from "./backends.js"
 const root = fileURLToPath(new URL("..", import.meta.url))
 const source = path.join(root, "src")
 const sources = fs.readdirSync(source, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"))
-const layers = sources.filter((file) => /^layers\/\w+\.ts$/.test(file)).map((file) => file.slice(0, -3))
+const layers = sources.filter((file) => /^((layers|flask)\/\w+|flask)\.ts$/.test(file)).map((file) => file.slice(0, -3))
 
 const app = fs.mkdtempSync(path.join(os.tmpdir(), "effect-session-modules-"))
 const modules = path.join(app, "node_modules")

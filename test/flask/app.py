@@ -4,7 +4,6 @@ import time
 import uuid  # noqa: F401  for expressions
 from datetime import date, datetime, time as clock, timedelta, timezone  # noqa: F401
 from decimal import Decimal  # noqa: F401
-from urllib.parse import parse_qs, urlsplit
 
 from flask import Flask, flash, get_flashed_messages, jsonify, request, session
 from flask_session import Session
@@ -27,9 +26,13 @@ app.config.update(
 backend = backend_of(app, env("SESSION_STORE"))
 Session(app)
 if env("COMPARING") == "true":
-    from comparing import compare
+    from comparing import ComparingRedisSessionInterface
 
-    compare(app)
+    app.session_interface = ComparingRedisSessionInterface(
+        app,
+        client=app.config["SESSION_REDIS"],
+        key_prefix=app.config["SESSION_KEY_PREFIX"],
+    )
 
 
 def store_id():

@@ -358,6 +358,36 @@ describe("Flask.Dict", () => {
   }
 })
 
+describe("removeAgainAfter", () => {
+  const removeAgainAfter = ["5 seconds", "30 seconds"] as const
+
+  for (
+    const [what, end] of [
+      ["a logout", (session: typeof AppSession.Service) => session.destroy],
+      ["a login", (session: typeof AppSession.Service) => session.regenerate],
+      ["an emptied session", (session: typeof AppSession.Service) => session.update(() => ({}))]
+    ] as const
+  ) {
+    test(`ends again what Flask has written back after ${what}`, { removeAgainAfter })(Effect.gen(function*() {
+      const hex = "81a475736572a5616c696365"
+      yield* put(hex)
+      yield* write(sid, end)
+      for (const wait of ["5 seconds", "25 seconds"] as const) {
+        yield* put(hex) // by a request of Flask that was in flight
+        yield* TestClock.adjust(wait)
+        expect(yield* hexAt(sid)).toBe("none")
+      }
+    }))
+  }
+
+  test("leaves a session alone that goes on", { removeAgainAfter })(Effect.gen(function*() {
+    yield* put("81a475736572a5616c696365")
+    yield* write(sid, login("bob"))
+    yield* TestClock.adjust("1 minute")
+    expect(yield* hexAt(sid)).not.toBe("none")
+  }))
+})
+
 describe("options", () => {
   const wrong: ReadonlyArray<Flask.Options> = [
     { lifetime: 999 },
@@ -366,6 +396,7 @@ describe("options", () => {
     { idLength: 97 },
     { idLength: 20.5 },
     { secrets: [""] },
+    { removeAgainAfter: ["5 seconds", 0] },
     { cookie: { name: "a b" } }
   ]
   for (const options of wrong) {

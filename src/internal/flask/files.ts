@@ -96,7 +96,23 @@ export type Next = { readonly expires: number; readonly data: Uint8Array } | "re
  * Changes a file to what `decide` makes of it, while no other process of ours
  * can. Returns whether it was changed.
  */
-export const changeCacheFile = async (
+export const changeCacheFile = (
+  file: string,
+  decide: (current: CacheFile | undefined) => Next
+): Promise<boolean> => {
+  const change = (queues.get(file) ?? Promise.resolve()).then(() => changeLocked(file, decide))
+  const end = change.then(() => {}, () => {})
+  queues.set(file, end)
+  void end.then(() => {
+    if (queues.get(file) === end) queues.delete(file)
+  })
+  return change
+}
+
+/** The changes of a file within this process come one after the other, and need not poll for the lock. */
+const queues = new Map<string, Promise<void>>()
+
+const changeLocked = async (
   file: string,
   decide: (current: CacheFile | undefined) => Next
 ): Promise<boolean> => {
