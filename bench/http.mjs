@@ -3,6 +3,7 @@
  * read-modify-write minus the same route without a session.
  *
  *     node http.mjs [server ...]
+ *     BENCH_STORE=postgres node ../scripts/with-servers.mjs node http.mjs effect-session express
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"
@@ -20,7 +21,7 @@ const all = {
 const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(all)
 const rounds = setting("BENCH_ROUNDS", 9)
 const requests = setting("BENCH_REQUESTS", 20_000)
-const connections = 16
+const connections = setting("BENCH_CONNECTIONS", 16)
 
 const start = async (name) => {
   const child = fork(fileURLToPath(new URL("lib/child.mjs", import.meta.url)), [name], {

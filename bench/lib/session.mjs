@@ -2,7 +2,9 @@
 import { Effect, Layer, Redacted, Schema } from "effect"
 import { Session, SessionHttp } from "../../dist/index.js"
 import * as Memory from "../../dist/layers/Memory.js"
+import * as Sql from "../../dist/layers/Sql.js"
 import { login, shop } from "./payload.mjs"
+import { inPostgres, pgPool } from "./postgres.mjs"
 
 const CartItem = Schema.Struct({
   sku: Schema.String,
@@ -27,8 +29,10 @@ export class Login extends Session.Tag()("effect-session/bench/Login", {
   count: Schema.optionalWith(Schema.Number, { default: () => 0 })
 }) {}
 
-/** The sessions of a tag in a memory store with these options. */
-export const layer = (tag, memory) => tag.layer().pipe(Layer.provideMerge(Memory.layer(memory)))
+/** The sessions of a tag, in a memory store with these options or in the PostgreSQL of `BENCH_STORE`. */
+export const layer = (tag, memory) => tag.layer().pipe(Layer.provideMerge(inPostgres ? postgres : Memory.layer(memory)))
+
+const postgres = Layer.suspend(() => Sql.layerPool({ table: "bench_effect_session", pool: pgPool() }))
 
 export const withSession = SessionHttp.middleware
 
