@@ -95,7 +95,7 @@ export const mysqlAdapter: DriverAdapter<MySqlConnection> = {
   send: (connection, { text: sql }, params, done) => {
     const values = params as Array<MySqlValue> // as the dialect makes them; the driver only reads them
     const executed: Executed = (error, result) =>
-      error ? done(error, undefined, !isReadOnly(error)) : done(undefined, mysqlReply(result), true)
+      error ? done(error, undefined, !isUnusable(error)) : done(undefined, mysqlReply(result), true)
     // Options cost 15 % of a statement.
     if (readsPlainRows(connection)) connection.execute(sql, values, executed)
     else connection.execute({ ...plainRows, sql, values }, executed)
@@ -105,9 +105,11 @@ export const mysqlAdapter: DriverAdapter<MySqlConnection> = {
   end: (connection) => connection.destroy()
 }
 
-/** The server has become a read-only replica. The driver itself removes connections that were lost. */
-const isReadOnly = (error: unknown) =>
-  typeof error === "object" && error !== null && "errno" in error && [1290, 1792, 1836].includes(Number(error.errno))
+/** The connection is lost, or the server has become a read-only replica. */
+const isUnusable = (error: unknown) =>
+  typeof error === "object" && error !== null &&
+  ("fatal" in error && error.fatal === true ||
+    "errno" in error && [1290, 1792, 1836].includes(Number(error.errno)))
 
 /** mysql2 returns an array of rows, or the counts of a write. */
 export const mysqlReply = (result: unknown): Reply => {
