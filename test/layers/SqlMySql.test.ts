@@ -435,6 +435,21 @@ describe.skipIf(mysqlUrl === undefined)("Sql on MariaDB", () => {
         }))
       ))
 
+    it.effect("is not a single connection, of either driver", () =>
+      Effect.gen(function*() {
+        // What the types refuse.
+        const connection = { execute: () => {} } as unknown as Sql.MySqlPool
+        const pgClient = {
+          connect: (callback: () => void) => callback(),
+          on: () => {},
+          removeListener: () => {}
+        } as unknown as Sql.PgPool
+        expect(yield* Effect.flip(Layer.build(Sql.layerPool({ pool: connection })))).toMatchObject({ option: "pool" })
+        expect(String((yield* Effect.flip(Layer.build(Sql.layerPool({ pool: pgClient })))).cause)).toContain(
+          "a Pool of pg"
+        )
+      }).pipe(Effect.scoped))
+
     it.effect("cannot do without prepared statements", () =>
       Effect.gen(function*() {
         const error = yield* Effect.flip(Layer.build(Sql.layerPool({ pool: yield* Pool, prepare: false })))

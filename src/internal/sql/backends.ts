@@ -68,10 +68,14 @@ export const overPool = (
       createTable: ({ ddl }, run) => createDirectly(run, [ddl.join(";\n")])
     })
   }
+  const mysqlPool = "pool" in pool ? pool.pool : pool
+  if (!("getConnection" in mysqlPool)) {
+    return misconfigured("pool", "Give a Pool of pg, mysql2 or mysql2/promise. A single connection is no pool.")
+  }
   if (!prepare) return misconfigured("prepare", "mysql2 always prepares. Leave the option out.")
   return Effect.succeed({
     dialect: mysql,
-    run: makeRun(mysqlPoolRunner("pool" in pool ? pool.pool : pool), mysql),
+    run: makeRun(mysqlPoolRunner(mysqlPool), mysql),
     createTable: ({ ddl }, run) => createDirectly(run, ddl)
   })
 }

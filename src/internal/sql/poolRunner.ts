@@ -67,7 +67,7 @@ export const pgPoolRunner = (pool: PgPool, prepare: boolean): Runner =>
   makePoolRunner(
     (callback) =>
       pool.connect((error, client, release) => {
-        if (client === undefined) return callback(error)
+        if (client === undefined) return callback(error ?? new Error("connect returned no client: give a Pool of pg"))
         // A lost connection is also an event, for which the pool listens only while the connection is idle.
         client.on("error", ignore)
         callback(undefined, {
