@@ -150,12 +150,27 @@ const servicesOf = (directory: string, prefix: string, hash: "sha256" | "md5") =
       : Effect.map(attempt(operation, run), (done) => done ? Option.some(versionOf(data)) : Option.none())
 
   const removeFile = async (file: string, isDoomed: (current: CacheFile) => boolean): Promise<boolean> => {
-    const isRemoved = await changeCacheFile(
-      file,
-      (current) => current !== undefined && isDoomed(current) ? "remove" : "keep"
-    )
+    const isRemoved = await changeCacheFile(file, (current) => isDoomed(current) ? "remove" : "keep")
     if (isRemoved) await addToCount(countFile, -1)
     return isRemoved
+  }
+
+  /** Creates the file, or takes the place of an expired one. */
+  const insert = async (
+    file: string,
+    content: { readonly expires: number; readonly data: Uint8Array },
+    now: number
+  ): Promise<boolean> => {
+    if (await createCacheFile(file, content)) {
+      await addToCount(countFile, 1)
+      return true
+    }
+    const current = await readCacheFile(file)
+    if (current !== undefined && isLive(current, now)) {
+      return false
+    }
+    const isReplaced = await changeCacheFile(file, (current) => isLive(current, now) ? "keep" : content)
+    return isReplaced || insert(file, content, now)
   }
 
   const store = SessionStore.of({
@@ -168,17 +183,7 @@ const servicesOf = (directory: string, prefix: string, hash: "sha256" | "md5") =
       }),
 
     insert: (key, data, expiresAt) =>
-      write("insert", data, async (now) => {
-        const content = { expires: secondsOf(expiresAt), data }
-        if (await createCacheFile(fileOf(key), content)) {
-          await addToCount(countFile, 1)
-          return true
-        }
-        return changeCacheFile(
-          fileOf(key),
-          (current) => current !== undefined && isLive(current, now) ? "keep" : content
-        )
-      }),
+      write("insert", data, (now) => insert(fileOf(key), { expires: secondsOf(expiresAt), data }, now)),
 
     replace: (key, expected, data, expiresAt) =>
       write(
@@ -235,8 +240,8 @@ const deadlineOf = ({ expires }: CacheFile): number => expires === 0 ? forever :
 
 const isLive = (current: CacheFile, now: number): boolean => deadlineOf(current) > now
 
-const isCurrent = (current: CacheFile | undefined, expected: Version, now: number): current is CacheFile =>
-  current !== undefined && isLive(current, now) && current.data.equals(bytesOf(expected))
+const isCurrent = (current: CacheFile, expected: Version, now: number): boolean =>
+  isLive(current, now) && current.data.equals(bytesOf(expected))
 
 /** As cachelib does: `int(time()) + lifetime`. 0 would be never. */
 const secondsOf = (expiresAt: number): number => Math.max(1, Math.floor(expiresAt / 1000))

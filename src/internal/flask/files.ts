@@ -92,14 +92,13 @@ export const createCacheFile = async (
 /** What becomes of a file: another content, none, or what it was. */
 export type Next = { readonly expires: number; readonly data: Uint8Array } | "remove" | "keep"
 
+type Decide = (current: CacheFile) => Next
+
 /**
  * Changes a file to what `decide` makes of it, while no other process of ours
- * can. Returns whether it was changed.
+ * can. Returns whether it was changed: a file that is missing never is.
  */
-export const changeCacheFile = (
-  file: string,
-  decide: (current: CacheFile | undefined) => Next
-): Promise<boolean> => {
+export const changeCacheFile = (file: string, decide: Decide): Promise<boolean> => {
   const change = (queues.get(file) ?? Promise.resolve()).then(() => changeLocked(file, decide))
   const end = change.then(() => {}, () => {})
   queues.set(file, end)
@@ -112,29 +111,26 @@ export const changeCacheFile = (
 /** The changes of a file within this process come one after the other, and need not poll for the lock. */
 const queues = new Map<string, Promise<void>>()
 
-const changeLocked = async (
-  file: string,
-  decide: (current: CacheFile | undefined) => Next
-): Promise<boolean> => {
+const changeLocked = async (file: string, decide: Decide): Promise<boolean> => {
   const lock = `${file}.lock${suffix}`
   while (true) {
     await acquire(lock)
     try {
       return await changeUnder(lock, file, decide)
     } catch (error) {
-      // Another process took the lock away, or Flask removed the file at this moment. Look again.
-      if (codeOf(error) !== "ENOENT") throw error
+      // Flask wrote or removed the file at this moment, or another process took the lock away. Look again.
+      if (!(error instanceof Changed) && codeOf(error) !== "ENOENT") throw error
     }
   }
 }
 
-const changeUnder = async (lock: string, file: string, decide: (current: CacheFile | undefined) => Next) => {
+const changeUnder = async (lock: string, file: string, decide: Decide): Promise<boolean> => {
   const own = path.join(lock, token())
   await fs.mkdir(own)
   try {
     const current = await readCacheFile(file)
-    const next = decide(current)
-    if (next === "keep") return false
+    const next = current === undefined ? "keep" : decide(current)
+    if (current === undefined || next === "keep") return false
     const staged = path.join(own, "file")
     if (next !== "remove") {
       await fs.writeFile(staged, encode(next), { flag: "wx", mode: 0o600 })
@@ -151,19 +147,10 @@ const changeUnder = async (lock: string, file: string, decide: (current: CacheFi
   }
 }
 
-const isStill = (file: string, seen: CacheFile | undefined): boolean => {
-  try {
-    return seen !== undefined && readFileSync(file).equals(encode(seen))
-  } catch (error) {
-    if (codeOf(error) !== "ENOENT") throw error
-    return seen === undefined
-  }
-}
+const isStill = (file: string, seen: CacheFile): boolean => readFileSync(file).equals(encode(seen))
 
-/** Flask has written the file, or removed it, since it was read. */
-class Changed extends Error {
-  readonly code = "ENOENT"
-}
+/** Flask has written the file since it was read. */
+class Changed extends Error {}
 
 /** Waits for the lock. A lock that is too old is taken away from its holder. */
 const acquire = async (lock: string): Promise<void> => {
@@ -191,7 +178,7 @@ const isOld = async (lock: string): Promise<boolean> => {
 /** Adds to the number of files that cachelib has counted. It counts only if it has a threshold. */
 export const addToCount = (countFile: string, delta: number): Promise<boolean> =>
   changeCacheFile(countFile, (current) => {
-    const count = current === undefined ? undefined : countOf(current.data)
+    const count = countOf(current.data)
     return count === undefined ? "keep" : { expires: 0, data: pickledCount(Math.max(0, count + delta)) }
   })
 
