@@ -49,6 +49,23 @@ export declare const startAll: () => Promise<{
   readonly stop: () => Promise<unknown>
 }>
 
+export interface ServerPackage {
+  /** Debian's packages, with a space between. */
+  readonly package: string
+  readonly binary: string
+  /** Whose value is the URL of a running server. */
+  readonly variable?: string
+}
+
+/** The servers that are neither installed nor named by a variable of the environment. */
+export declare const missingServers: (
+  env?: { readonly [variable: string]: string | undefined },
+  isInstalled?: (binary: string) => boolean
+) => ReadonlyArray<ServerPackage>
+
+/** What `startAll` prints before it installs servers: which, and how to avoid it. */
+export declare const installNotice: (missing: ReadonlyArray<ServerPackage>) => string
+
 /** The URLs as variables of the environment (`REDIS_URL`, `DATABASE_URL`, …). */
 export declare const environment: (urls: Urls) => Record<string, string>
 

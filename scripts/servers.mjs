@@ -203,10 +203,11 @@ export const startAll = async () => {
     started.push(running)
     urls[name] = running.url
   }
-  for (const server of Object.values(servers)) {
-    if (!process.env[server.variable]) install(server)
+  const toInstall = missingServers()
+  if (toInstall.length > 0 && canInstall()) {
+    console.log(installNotice(toInstall))
+    for (const server of toInstall) install(server)
   }
-  for (const helper of Object.values(helpers)) install(helper)
   await Promise.all(Object.entries(servers).map(([name, server]) =>
     bring(name, server).catch((error) => missing.push({ name, reason: String(error.message ?? error) }))
   ))
@@ -371,9 +372,27 @@ const account = (user) => {
 
 let updated = false
 
-/** On Debian as root; elsewhere the caller learns what is missing. */
+/** The servers that are neither installed nor named by a variable of the environment. */
+export const missingServers = (env = process.env, isInstalled = (binary) => locate(binary) !== undefined) =>
+  [...Object.values(servers), ...Object.values(helpers)].filter(({ binary, variable }) =>
+    !env[variable] && !isInstalled(binary)
+  )
+
+/** Says what is going to be installed, and how to avoid it. */
+export const installNotice = (missing) =>
+  [
+    "The tests need servers that this machine does not have. apt-get is going to install:",
+    ...missing.map(({ package: name, variable }) =>
+      `  ${name}${variable ? `   (not if ${variable} names a running server)` : ""}`
+    ),
+    "With INSTALL_SERVERS=no nothing is installed, and the tests of these servers are skipped."
+  ].join("\n")
+
+/** On Debian as root, unless `INSTALL_SERVERS=no`; elsewhere the caller learns what is missing. */
+const canInstall = () =>
+  process.env.INSTALL_SERVERS !== "no" && process.getuid?.() === 0 && fs.existsSync("/etc/debian_version")
+
 const install = (server) => {
-  if (locate(server.binary) || process.getuid?.() !== 0 || !fs.existsSync("/etc/debian_version")) return
   const apt = (...args) => {
     console.log(`apt-get ${args.join(" ")}`)
     const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" }

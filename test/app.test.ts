@@ -310,11 +310,13 @@ describe("the environment", () => {
     expect(app.output()).toBe(printed)
   })
 
-  it("a port that is taken is an error that says so", async () => {
+  it("the app names a port that is in use, and the variable for another", async () => {
     const app = await startApp({ SESSION_STORE: "memory:" })
     const { code, output } = await failToStart({ SESSION_STORE: "memory:", PORT: new URL(app.url).port })
     expect(code).toBe(1)
-    expect(output).toMatch(/Cannot start: .*EADDRINUSE/)
+    expect(output).toMatch(
+      /^Cannot start: port \d+ is in use\. Set another one, PORT=\d+, or PORT=0 for any free port\.\n$/m
+    )
     await app.stop()
   })
 

@@ -59,10 +59,16 @@ const Main = Layer.unwrapEffect(Effect.map(environment, ({ format, idleTimeout, 
     )
 }))
 
+const problem = (error: Layer.Layer.Error<typeof Main>) => {
+  if (ConfigError.isConfigError(error)) return String(error)
+  const cause = error.cause as NodeJS.ErrnoException & { readonly port?: number } | undefined
+  return cause?.code === "EADDRINUSE"
+    ? `port ${cause.port} is in use. Set another one, PORT=${cause.port! + 1}, or PORT=0 for any free port.`
+    : error.message || String(cause)
+}
+
 Layer.launch(Main).pipe(
-  Effect.tapError((error) =>
-    Console.error(`Cannot start: ${ConfigError.isConfigError(error) ? String(error) : error.message || error.cause}`)
-  ),
+  Effect.tapError((error) => Console.error(`Cannot start: ${problem(error)}`)),
   Effect.tapDefect((defect) => Console.error(Cause.pretty(defect))),
   NodeRuntime.runMain({ disableErrorReporting: true })
 )
