@@ -30,6 +30,7 @@ import {
   collectionOf,
   type Connected,
   connectedTo,
+  isDuplicate,
   isPositive,
   openClient,
   reasonOf
@@ -175,13 +176,24 @@ const contextOf = (
       : Effect.map(attempt(operation, send), (done) => done ? Option.some(versionOf(data)) : Option.none())
 
   /** Inserts unless there is a document, live or expired. */
-  const insert = async (key: string, data: Uint8Array, expiresAt: number) => {
-    const { upsertedCount } = await collection.updateOne(
+  const insert = (key: string, data: Uint8Array, expiresAt: number): Promise<boolean> =>
+    collection.updateOne(
       { id: { $eq: prefix + key } },
       { $setOnInsert: { val: asBuffer(data), expiration: new Date(expiresAt) } },
       { upsert: true }
-    )
-    return isPositive(upsertedCount)
+    ).then(({ upsertedCount }) => isPositive(upsertedCount), (error) => {
+      if (!isDuplicate(error)) throw error // of a unique index, if there is one
+      return false
+    })
+
+  /**
+   * Inserts unless there is a live document. Without a unique index two inserts of
+   * one id may both be done: ids are random, and inserted once.
+   */
+  const insertLive = async (key: string, data: Uint8Array, expiresAt: number, now: Date): Promise<boolean> => {
+    if (await insert(key, data, expiresAt)) return true
+    await collection.deleteMany({ id: { $eq: prefix + key }, expiration: { $lte: now } })
+    return await collection.findOne(live(key, now)) === null && insertLive(key, data, expiresAt, now)
   }
 
   const store = SessionStore.of({
@@ -191,13 +203,7 @@ const contextOf = (
         (found) => found === null ? Effect.succeedNone : Effect.asSome(storedOf(found))
       ),
 
-    // Without a unique index two inserts of one id may both be done: ids are random, and inserted once.
-    insert: (key, data, expiresAt) =>
-      write("insert", data, async (now) => {
-        if (await insert(key, data, expiresAt)) return true
-        const { deletedCount } = await collection.deleteMany({ id: { $eq: prefix + key }, expiration: { $lte: now } })
-        return isPositive(deletedCount) && await insert(key, data, expiresAt)
-      }),
+    insert: (key, data, expiresAt) => write("insert", data, (now) => insertLive(key, data, expiresAt, now)),
 
     replace: (key, expected, data, expiresAt) =>
       write("replace", data, async (now) => {

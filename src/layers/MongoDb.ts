@@ -34,8 +34,8 @@ import {
   collectionOf,
   type Connected,
   connectedTo,
+  isDuplicate,
   isPositive,
-  isServerError,
   openClient,
   reasonOf
 } from "../internal/mongodb/open.js"
@@ -338,5 +338,3 @@ const parse = (session: Session): Effect.Effect<Stored, SessionStoreError> =>
   isOurs(session)
     ? Effect.succeed({ data: session.data, version: Version(session.version), expiresAt: session.expiresAt })
     : new SessionStoreError({ reason: "Corrupt", operation: "load" })
-
-const isDuplicate = (error: unknown) => isServerError(error) && error.code === 11000

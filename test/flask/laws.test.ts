@@ -131,7 +131,7 @@ const createDynamoTable = Effect.promise(async () => {
   await client.send(command).catch((error: Error) => {
     if (error.name !== "ResourceInUseException") throw error
   })
-  await waitUntilTableExists({ client, maxWaitTime: 10 }, { TableName: table })
+  await waitUntilTableExists({ client, minDelay: 1, maxWaitTime: 30 }, { TableName: table })
   client.destroy()
 })
 

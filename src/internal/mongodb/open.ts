@@ -142,7 +142,7 @@ export const isPositive = (count: number): boolean => {
 }
 
 /** Errors are known by name, because a client that was brought may be of another copy of the driver. */
-export const isServerError = (error: unknown): error is MongoServerError =>
+const isServerError = (error: unknown): error is MongoServerError =>
   nameOf(error) === "MongoServerError" || nameOf(error) === "MongoWriteConcernError"
 
 /**
@@ -162,3 +162,5 @@ export const reasonOf = (error: unknown): SessionStoreErrorReason => {
 }
 
 const nameOf = (error: unknown) => error instanceof Error ? error.name : ""
+
+export const isDuplicate = (error: unknown) => isServerError(error) && error.code === 11000

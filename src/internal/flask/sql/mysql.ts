@@ -49,19 +49,30 @@ export const mysqlTable: FlaskTable = {
         AND (expiry IS NULL OR expiry <= ${now})`,
       changed
     )
+    const load = returns(
+      sql<Lookup>`SELECT data, ${millis} AS millis FROM ${table}
+        WHERE session_id = ${key} AND CAST(session_id AS BINARY) = ${key} AND expiry > ${now}`,
+      rowsOf
+    )
+    /** What keeps the row out is live, or expired, or has gone meanwhile. */
+    const insertLive: Statements["insert"] = (send, write) =>
+      Effect.catchIf(
+        send(insert, write),
+        isDuplicate,
+        () =>
+          Effect.flatMap(
+            Effect.zipRight(send(removeExpired, write), send(load, write)),
+            (rows) => rows.length > 0 ? Effect.succeed(false) : insertAgain(send, write)
+          )
+      )
+
+    /** An id that differs in case is in the way for good, so that the second attempt is the last one. */
+    const insertAgain: Statements["insert"] = (send, write) =>
+      Effect.catchIf(send(insert, write), isDuplicate, () => Effect.succeed(false))
+
     return {
-      insert: (send, write) => {
-        const attempt = Effect.catchIf(send(insert, write), isDuplicate, () => Effect.succeed(false))
-        return Effect.flatMap(attempt, (isInserted) =>
-          isInserted
-            ? Effect.succeed(true)
-            : Effect.flatMap(send(removeExpired, write), (isRemoved) => isRemoved ? attempt : Effect.succeed(false)))
-      },
-      load: returns(
-        sql<Lookup>`SELECT data, ${millis} AS millis FROM ${table}
-          WHERE session_id = ${key} AND CAST(session_id AS BINARY) = ${key} AND expiry > ${now}`,
-        rowsOf
-      ),
+      insert: insertLive,
+      load,
       replace: returns(
         sql<Write & Match>`UPDATE ${table} SET data = ${data}, expiry = IF(LAST_INSERT_ID(1) = 0, expiry, ${expiry})
           WHERE session_id = ${key} AND CAST(session_id AS BINARY) = ${key}
