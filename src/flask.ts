@@ -92,7 +92,7 @@ export interface Options {
    * `effect-session/flask/CacheLib`. Name it if a decorator stands between.
    */
   readonly serializationFormat?: "msgpack" | "json" | "pickle"
-  /** `SESSION_ID_LENGTH`: bytes of a new id, 16 to 96; 32 by default. */
+  /** `SESSION_ID_LENGTH`: bytes of a new id, 8 to 96; 32 by default. Below 16 a warning is logged. */
   readonly idLength?: number
   /**
    * `SECRET_KEY` and its fallbacks, for `SESSION_USE_SIGNER`. The first secret
@@ -187,10 +187,17 @@ const make = Effect.fnUntraced(function*(tagsManager: object, options: Options) 
 
 const wrong = (option: string, message: string) => new SessionConfigError({ option, message: `${option} ${message}` })
 
-const idLengthOf = ({ idLength = 32 }: Options) =>
-  Number.isInteger(idLength) && idLength >= idLengths.min && idLength <= idLengths.max
-    ? Effect.succeed(idLength)
-    : wrong("idLength", `has to be a whole number of bytes from ${idLengths.min} to ${idLengths.max}`)
+const idLengthOf = ({ idLength = 32 }: Options) => {
+  if (!Number.isInteger(idLength) || idLength < idLengths.min || idLength > idLengths.max) {
+    return wrong("idLength", `has to be a whole number of bytes from ${idLengths.min} to ${idLengths.max}`)
+  }
+  return idLength < idLengths.safe
+    ? Effect.as(
+      Effect.logWarning(`Session: idLength is below ${idLengths.safe} bytes, so that ids can be guessed`),
+      idLength
+    )
+    : Effect.succeed(idLength)
+}
 
 const secretsOf = ({ secrets = [] }: Options) => {
   const texts = secrets.map((secret) => Redacted.isRedacted(secret) ? Redacted.value(secret) : secret)

@@ -2,12 +2,12 @@ import * as fs from "node:fs"
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { redisUrl } from "../backends.js"
-import { Browser, hasPython, makeEnvironment, type Process, startExample, startFlask } from "./live.js"
+import { Browser, missing, type Process, startExample, startFlask } from "./live.js"
 import { sharing } from "./sharing.js"
 
 sharing({ name: "Redis", url: redisUrl })
 
-describe.skipIf(!redisUrl || !hasPython)("Flask with the interface of docs/flask.md, which compares", () => {
+describe.skipIf(!redisUrl || missing !== undefined)("Flask with the interface of docs/flask.md, which compares", () => {
   const variables = {
     SESSION_STORE: redisUrl!,
     SESSION_KEY_PREFIX: `flask-comparing-${process.pid}:`,
@@ -16,9 +16,8 @@ describe.skipIf(!redisUrl || !hasPython)("Flask with the interface of docs/flask
   let flask: Process
   let ours: Process
   beforeAll(async () => {
-    await makeEnvironment()
     ;[flask, ours] = await Promise.all([startFlask(variables), startExample(variables)])
-  }, 300_000)
+  }, 60_000)
   afterAll(() => Promise.all([flask?.stop(), ours?.stop()]))
 
   const login = async () => {

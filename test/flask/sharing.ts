@@ -1,7 +1,7 @@
 /** What holds between a Flask app and the example app on one store. */
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import { Browser, hasPython, makeEnvironment, type Process, startExample, startFlask, type Variables } from "./live.js"
+import { Browser, missing, type Process, startExample, startFlask, type Variables } from "./live.js"
 
 export interface Backend {
   readonly name: string
@@ -28,15 +28,14 @@ interface World {
 }
 
 export const sharing = (backend: Backend): void => {
-  const missing = backend.url === undefined ? "no server" : hasPython ? undefined : "no python3"
-  describe.skipIf(missing)(
-    `Flask and the example app on ${backend.name}${missing ? `: skipped, ${missing}` : ""}`,
+  const reason = backend.url === undefined ? "no server" : missing
+  describe.skipIf(reason !== undefined)(
+    `Flask and the example app on ${backend.name}${reason === undefined ? "" : `: skipped, ${reason}`}`,
     () => {
       const prefix = `flask-${process.pid}-${Math.floor(performance.now())}:`
       beforeAll(async () => {
-        await makeEnvironment()
         await backend.before?.()
-      }, 300_000)
+      })
       afterAll(() => backend.after?.())
 
       const variables = (more: Variables = {}): Variables => ({

@@ -19,8 +19,8 @@ export interface FlaskIds {
 /** 8 bytes make 11 characters. UUIDs, which releases before 0.6 made, have 36. */
 const idShape = /^[A-Za-z0-9_-]{11,128}$/
 
-/** The smallest and the largest length of a new id in bytes. */
-export const idLengths = { min: 16, max: 96 }
+/** The smallest and the largest length of a new id in bytes. Shorter ones than `safe` can be guessed. */
+export const idLengths = { min: 8, safe: 16, max: 96 }
 
 /** `secrets` sign: the first one new ids, and each of them accepts. Without any, ids are not signed. */
 export const flaskIds = (idLength: number, secrets: ReadonlyArray<string>): FlaskIds => {
