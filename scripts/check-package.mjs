@@ -1,5 +1,6 @@
-// Packs the library, installs it into a scratch project without any driver, and
-// there compiles and runs the README's first example, from login to logout. Then
+// Packs the library, and checks its files, its lock, and the docstrings of its
+// modules. Installs it into a scratch project without any driver, and there
+// compiles and runs the README's first example, from login to logout. Then
 // tries the stores by URL: without a driver, and with ioredis alone.
 import { execFileSync, spawn } from "node:child_process"
 import assert from "node:assert/strict"
@@ -48,8 +49,40 @@ const tryStores = (urls) => JSON.parse(run(process.execPath, ["--input-type=modu
   console.log(JSON.stringify(results))
 `]))
 
+/** TypeScript drops a module's docstring with an import that it drops, unless a blank line follows the docstring. */
+const checkDocstrings = () => {
+  const docstring = /^\/\*\*[\s\S]*?\*\//
+  const textOf = (file) => fs.readFileSync(path.join(root, file), "utf8")
+  const modules = fs.readdirSync(path.join(root, "src"), { recursive: true })
+    .filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts"))
+  const lost = modules.filter((file) => {
+    const inSource = docstring.exec(textOf(`src/${file}`))
+    return inSource !== null && !textOf(`dist/${file.replace(/\.ts$/, ".d.ts")}`).startsWith(inSource[0])
+  })
+  assert.deepEqual(lost, [], "these modules lose their docstring in dist: put a blank line after it")
+}
+
+/** The tarball has the files that a package has beside its code, and no file that nobody needs. */
+const checkFiles = (files) => {
+  const names = files.map((file) => file.path)
+  for (const name of ["LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs/security.md"]) {
+    assert(names.includes(name), `the tarball has no ${name}`)
+  }
+  const unneeded = names.filter((name) => !/^(dist|src|docs)\/|^[A-Z]+(\.md)?$|^package\.json$/.test(name))
+  assert.deepEqual(unneeded, [], "the tarball has files that nobody needs")
+}
+
+const checkLock = () => {
+  const lock = fs.readFileSync(path.join(root, "package-lock.json"), "utf8")
+  assert(!/"resolved": "https?:/.test(lock), "package-lock.json names a registry: keep .npmrc")
+}
+
 try {
-  const tarball = run("npm", ["pack", "--silent", "--pack-destination", scratch], root).trim().split("\n").pop()
+  checkLock()
+  const packed = run("npm", ["pack", "--silent", "--json", "--pack-destination", scratch], root)
+  const [{ filename, files }] = JSON.parse(packed.slice(packed.indexOf("[\n")))
+  checkFiles(files)
+  checkDocstrings()
   const { devDependencies: dev } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
   const needed = ["effect", "@effect/platform", "@effect/platform-node", "@effect/cluster", "@effect/rpc", "@effect/workflow", "@effect/experimental", "@effect/sql", "@types/node", "typescript"]
   fs.writeFileSync(
@@ -58,7 +91,7 @@ try {
       private: true,
       type: "module",
       dependencies: {
-        "effect-session": `file:${tarball}`,
+        "effect-session": `file:${filename}`,
         "@types/ws": "^8", // @effect/platform-node's declarations need them
         ...Object.fromEntries(needed.map((name) => [name, dev[name]]))
       }

@@ -11,6 +11,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Chunk from "effect/Chunk"
 import * as Config from "effect/Config"
 import type * as ConfigError from "effect/ConfigError"

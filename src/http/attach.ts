@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type { CurrentFiber, Setting } from "../internal/fiber.js"

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import * as crypto from "node:crypto"
 
 /** SHA-256. By way of text, which Node answers in half the time of a buffer. */

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"

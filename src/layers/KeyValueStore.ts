@@ -12,6 +12,7 @@
  *
  * @since 0.1.0
  */
+
 import type { PlatformError } from "@effect/platform/Error"
 import * as KeyValueStore from "@effect/platform/KeyValueStore"
 import * as Clock from "effect/Clock"

@@ -14,6 +14,7 @@
  *
  * @since 0.1.0
  */
+
 import * as Chunk from "effect/Chunk"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"

@@ -58,6 +58,7 @@
  *
  * @since 0.1.0
  */
+
 import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"

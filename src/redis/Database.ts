@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import type { RedisOptions } from "ioredis"
 import type { Client } from "./Client.js"
 import { checkOk } from "./Reply.js"

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { failure, SessionTooLarge } from "../SessionError.js"

@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+
 import { Packr } from "msgpackr"
 import { tooLarge as sizeError } from "../SessionError.js"
 import { decodeMsgpack } from "./decodeMsgpack.js"

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import { randomBytes, sha256, sha256Hex } from "../internal/crypto.js"
 
 /**

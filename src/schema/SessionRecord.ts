@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { equalBytes } from "../internal/crypto.js"
 import { failure } from "../SessionError.js"
 

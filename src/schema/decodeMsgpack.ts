@@ -8,6 +8,7 @@
  *
  * @internal
  */
+
 import { isUtf8 } from "node:buffer"
 
 /**

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import * as ParseResult from "effect/ParseResult"
 import * as AST from "effect/SchemaAST"
 import { kindOf, NotPlainData } from "./plainData.js"

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import { failure, isInstance } from "../SessionError.js"
 import type { Stored } from "../SessionStore.js"
 import type { Payload } from "./Payload.js"

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"

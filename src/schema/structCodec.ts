@@ -7,6 +7,7 @@
  *
  * @internal
  */
+
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"

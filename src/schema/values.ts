@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { isDeepStrictEqual } from "node:util"
 
 /** Whether a value is an object of no class. */

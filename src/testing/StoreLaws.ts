@@ -18,6 +18,7 @@
  *
  * @since 0.1.0
  */
+
 import { layer as withLayer } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

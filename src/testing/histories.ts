@@ -5,6 +5,7 @@
  *
  * @internal
  */
+
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"

@@ -14,6 +14,7 @@
  *
  * @internal
  */
+
 import { readFileSync, renameSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import * as crypto from "node:crypto"
 import type { SessionId } from "../../schema/SessionId.js"
 import { equalBytes, randomBytes, sha256 } from "../crypto.js"

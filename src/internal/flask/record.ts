@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { json } from "../python/json.js"
 import { msgpack } from "../python/msgpack.js"
 import { readPickle } from "../python/pickleReader.js"

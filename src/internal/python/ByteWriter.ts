@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { shortText } from "./utf8.js"
 
 export class ByteWriter {

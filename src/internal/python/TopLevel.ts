@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import { hashKey } from "./hash.js"
 import { defaultLimits, type Limits } from "./limits.js"
 import { type Path, tooLarge } from "./PythonCodecError.js"

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { floatKeyText } from "./float.js"
 import type { Limits } from "./limits.js"
 import { type Path, PythonCodecError, tooDeep, tooLarge } from "./PythonCodecError.js"

@@ -14,6 +14,7 @@
  *
  * @internal
  */
+
 import { malformed } from "./PythonCodecError.js"
 
 export type PyValue = null | boolean | bigint | string | Uint8Array | ReadonlyArray<PyValue> | PyObject

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { PythonCodecError } from "./PythonCodecError.js"
 import { PyDate, PyDateTime, PyTime, PyTimeDelta } from "./Value.js"
 

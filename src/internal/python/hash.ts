@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { instantOf } from "./datetime.js"
 import { floatBits } from "./float.js"
 import { malformed } from "./PythonCodecError.js"

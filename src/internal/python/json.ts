@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { decode, splitTopLevel } from "./jsonReader.js"
 import { encode, encodeKey, joinTopLevel } from "./jsonWriter.js"
 import type { Codec } from "./TopLevel.js"

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { uniqueBy, uniqueEntries } from "./hash.js"
 import { checkBytes, defaultLimits, type Limits, maxIntegerDigits } from "./limits.js"
 import { malformed, type PythonCodecError, tooDeep, tooLarge } from "./PythonCodecError.js"

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { ByteWriter } from "./ByteWriter.js"
 import { floatKeyText, floatText } from "./float.js"
 import { defaultLimits, type Limits, maxIntegerDigits } from "./limits.js"

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { tooLarge } from "./PythonCodecError.js"
 
 export interface Limits {

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { decode, splitTopLevel } from "./msgpackReader.js"
 import { encode, encodeKey, joinTopLevel } from "./msgpackWriter.js"
 import type { Codec } from "./TopLevel.js"

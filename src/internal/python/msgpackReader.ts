@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { fromInstant } from "./datetime.js"
 import { floatFromBits, floatFromBits32 } from "./float.js"
 import { uniqueBy, uniqueEntries } from "./hash.js"

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { ByteWriter } from "./ByteWriter.js"
 import { utcInstant } from "./datetime.js"
 import { isHashable } from "./hash.js"

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import { decimalText } from "./decimal.js"
 import { Container, Global, type PickleNode, UuidObject, Zone } from "./pickleNodes.js"
 import { malformed, unsupported } from "./PythonCodecError.js"

@@ -5,6 +5,7 @@
  *
  * @internal
  */
+
 import { uniqueEntries, uniqueItems } from "./hash.js"
 import type { Limits } from "./limits.js"
 import { Container, Global, type Leaf, type PickleNode, UuidObject, Zone } from "./pickleNodes.js"

@@ -5,6 +5,7 @@
  *
  * @internal
  */
+
 import { floatFromBits } from "./float.js"
 import { checkBytes, defaultLimits, type Limits, maxIntegerBytes } from "./limits.js"
 import { call, global, newObject, setState } from "./pickleClasses.js"

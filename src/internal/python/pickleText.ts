@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { maxIntegerDigits } from "./limits.js"
 import { malformed } from "./PythonCodecError.js"
 import { PyFloat } from "./Value.js"

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import { ByteWriter } from "./ByteWriter.js"
 import { isHashable } from "./hash.js"
 import { defaultLimits, type Limits, maxIntegerBytes } from "./limits.js"

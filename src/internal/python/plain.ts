@@ -13,6 +13,7 @@
  *
  * @internal
  */
+
 import { fromInstant } from "./datetime.js"
 import { hashKey, isHashable, uniqueEntries, uniqueItems } from "./hash.js"
 import { defaultLimits, type Limits } from "./limits.js"

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import { dateText, dateTimeIso, timeIso } from "./datetime.js"
 import { decimalText } from "./decimal.js"
 import { floatBits, floatFromBits, floatKeyText } from "./float.js"

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { dateText, dateTimeText, timeDeltaText, timeText } from "./datetime.js"
 import type { PyDate, PyDateTime, PyDecimal, PyTime, PyTimeDelta, PyUuid } from "./Value.js"
 

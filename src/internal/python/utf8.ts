@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { isUtf8 } from "node:buffer"
 import { malformed } from "./PythonCodecError.js"
 

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { saved, type Snapshot, type Start, type Unsaved } from "../../schema/SessionFormat.js"

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import * as Effect from "effect/Effect"
 import type { Reading, Snapshot } from "../../schema/SessionFormat.js"
 import type { SessionId } from "../../schema/SessionId.js"

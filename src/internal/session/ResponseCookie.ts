@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { SessionFormat, Snapshot } from "../../schema/SessionFormat.js"

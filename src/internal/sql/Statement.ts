@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import { sha256Hex } from "../crypto.js"
 import type { Row } from "./values.js"
 

@@ -7,6 +7,7 @@
  *
  * @internal
  */
+
 import { once } from "node:events"
 import * as net from "node:net"
 import * as tls from "node:tls"

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import * as Effect from "effect/Effect"
 import type { SessionStoreErrorReason } from "../../SessionStore.js"
 import { codeOf, columnProblem, type Columns, type Dialect, type Limits, rowsOf } from "./Dialect.js"

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import * as Effect from "effect/Effect"
 import type { SessionStoreErrorReason } from "../../SessionStore.js"
 import { codeOf, type Dialect, rowsOf, type Table } from "./Dialect.js"

@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import { expect } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

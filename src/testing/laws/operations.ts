@@ -4,6 +4,7 @@
  *
  * @internal
  */
+
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

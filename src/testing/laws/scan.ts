@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { expect } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"

@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { expect } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

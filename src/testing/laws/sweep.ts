@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import { expect } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

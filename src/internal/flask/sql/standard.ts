@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import * as Effect from "effect/Effect"
 import { rowsOf } from "../../sql/Dialect.js"
 import { type Reply, returns, template } from "../../sql/Statement.js"

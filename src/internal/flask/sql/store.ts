@@ -3,6 +3,7 @@
  *
  * @internal
  */
+
 import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
