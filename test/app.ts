@@ -72,6 +72,12 @@ export const startApp = async (env: Record<string, string>, cwd = os.tmpdir()): 
   return app!
 }
 
+/** A program that `bundle` made. It prints its address like the example app. */
+export const startBundle = async (file: string, env: Record<string, string>): Promise<App> => {
+  const [app] = await start([file], env, os.tmpdir())
+  return app!
+}
+
 /** As its users start it: from the source, on the built library. */
 export const startAppFromSource = async (env: Record<string, string>, cwd: string): Promise<App> => {
   if (!fs.existsSync(library)) throw new Error("The library is not built: npm run build")

@@ -13,15 +13,20 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 const folders: Array<string> = []
 afterAll(() => folders.forEach((folder) => fs.rmSync(folder, { recursive: true, force: true })))
 
-/** Bundles a file of this repository for as long as a file of tests runs. The library is that of `src`. */
-export const bundle = async (entry: string): Promise<string> => {
+/** Bundles a file of this repository, or a text, for as long as a file of tests runs. The library is that of `src`. */
+export const bundle = async (entry: string | { readonly contents: string }): Promise<string> => {
   const cache = path.join(root, "node_modules/.cache")
   fs.mkdirSync(cache, { recursive: true })
   const outdir = fs.mkdtempSync(path.join(cache, "effect-session-test-"))
   folders.push(outdir)
   await build({
     absWorkingDir: root,
-    entryPoints: { main: entry },
+    ...(typeof entry === "string"
+      ? { entryPoints: { main: entry } }
+      : {
+        stdin: { contents: entry.contents, loader: "ts", resolveDir: root, sourcefile: path.join(root, "main.ts") }
+      }),
+    entryNames: "main",
     outdir,
     outExtension: { ".js": ".mjs" },
     bundle: true,
