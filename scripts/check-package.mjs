@@ -75,6 +75,7 @@ const checkFiles = (files) => {
 const checkLock = () => {
   const lock = fs.readFileSync(path.join(root, "package-lock.json"), "utf8")
   assert(!/"resolved": "https?:/.test(lock), "package-lock.json names a registry: keep .npmrc")
+  assert(!lock.includes('"libc":'), "npm 10 removes libc from package-lock.json: remove it, npm 11 leaves it alone")
 }
 
 try {
