@@ -10,6 +10,7 @@ import {
   newSession,
   startApp,
   startAppFromSource,
+  startStores,
   temporaryDirectory,
   valuesOf
 } from "./app.js"
@@ -232,6 +233,18 @@ describe("the pages", () => {
     const rest = await open("/notes/remove", { id })
     expect(rest).toContain("second")
     expect(rest).not.toContain("script")
+  })
+
+  it("a sign-in that lost to its own double click redirects and sets no cookie", async () => {
+    const [slow] = await startStores([{ url: "memory:", delay: 300 }]) // both load before either commits
+    const cookie = await newSession(slow!)
+    const signIn = () => call(slow!, "/sign-in", { cookie, form: { name: "Ada" } })
+    const answers = await Promise.all([signIn(), signIn()])
+    expect(answers.map(({ headers, status }) => `${status} ${headers.get("location")}`)).toEqual(["303 /", "303 /"])
+    const cookies = answers.flatMap((answer) => answer.cookie ?? [])
+    expect(cookies).toHaveLength(1)
+    expect((await call(slow!, "/", { cookie: cookies[0] })).text).toContain("Welcome, Ada")
+    await slow!.stop()
   })
 
   it("visits are counted, each once", async () => {

@@ -26,20 +26,30 @@ const program = () =>
     ["SessionStoreMemory.layer()", "SlowStore"],
     ["(createServer, { port: 3000 })", `(${printAddress}, { port: 0 })`],
     [
-      "const login = Effect.gen(function*() {",
+      "yield* session.regenerate",
+      `yield* session.get("userId")
+      yield* Effect.sleep(Number(process.env.DELAY))
+      yield* session.regenerate`
+    ],
+    [
+      "const login = ",
       `import * as SessionStoreUrl from "effect-session/layers/Url"
       const SlowStore = SessionStoreUrl.layer(process.env.SESSION_STORE).pipe(
         Layer.tap(() => Effect.sleep("300 millis")),
         Layer.tap(() => Effect.sync(() => console.log("the store is ready")))
       )
-      const login = Effect.gen(function*() {
-        yield* Effect.sleep(Number(process.env.DELAY))`
+      const login = `
     ]
   ].reduce((text, [from, to]) => replace(text, from!, to!), firstExample())
 
-const login = async (app: App) => {
-  const answer = await call(app, "/login", { method: "POST" })
-  return { status: answer.status, text: answer.text, cookie: answer.headers.getSetCookie()[0]?.split(";")[0] ?? "" }
+const login = async (app: App, presented = "") => {
+  const answer = await call(app, "/login", { method: "POST", headers: { cookie: presented } })
+  return {
+    status: answer.status,
+    text: answer.text,
+    location: answer.headers.get("location"),
+    cookie: answer.headers.getSetCookie()[0]?.split(";")[0] ?? ""
+  }
 }
 
 const me = async (app: App, cookie = "") => (await call(app, "/me", { headers: { cookie } })).text
@@ -72,6 +82,17 @@ describe("the README's app", () => {
       const users = await Promise.all(answers.map(({ cookie }) => me(again, cookie)))
       expect(new Set(users)).toEqual(new Set(["ada"]))
       await again.stop()
+    })
+
+    it(`a login that lost to its own double click redirects and sets no cookie: ${store}`, async ({ skip }) => {
+      const app = await startBundle(main, { SESSION_STORE: url() ?? skip(), DELAY: "300" })
+      const { cookie: presented } = await login(app)
+      const answers = await Promise.all([login(app, presented), login(app, presented), login(app, presented)])
+      const [won, ...lost] = answers.sort((a, b) => a.status - b.status)
+      expect(won).toMatchObject({ status: 200, text: "welcome" })
+      for (const answer of lost) expect(answer).toMatchObject({ status: 303, location: "/me", cookie: "" })
+      expect([await me(app, won!.cookie), await me(app, presented)]).toEqual(["ada", "nobody"])
+      await app.stop()
     })
 
     it(`the port opens when the store is ready: ${store}`, async ({ skip }) => {

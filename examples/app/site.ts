@@ -1,6 +1,7 @@
 /** The pages: forms by POST, each answered with a redirect. */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import type { SessionError } from "effect-session"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
@@ -26,6 +27,12 @@ const plural = (count: number, one: string, many = `${one}s`) => `${count} ${cou
 
 const show = (path: string, title: string, visitor: Visitor, content: Html) => page(path, title, content, { visitor })
 
+const saveOrDrop = (session: Handle) => Effect.tapError(session.save, () => Effect.ignore(session.reload))
+
+/** The second sign-in of a double click lost to the first: the browser goes on with the cookie that the first has set. */
+const saveSignIn = (session: Handle) =>
+  Effect.catchIf(saveOrDrop(session), (error) => error.reason === "Gone", () => Effect.void)
+
 /**
  * Answers a form: commits what `change` recorded and sends the browser on. The
  * library would commit by itself, and answer a failure with JSON; for a page
@@ -35,7 +42,8 @@ const action = <A, I, E>(
   path: HttpRouter.PathInput,
   fields: Schema.Schema<A, I>,
   next: string,
-  change: (session: Handle, input: A) => Effect.Effect<unknown, E>
+  change: (session: Handle, input: A) => Effect.Effect<unknown, E>,
+  save: (session: Handle) => Effect.Effect<void, SessionError> = saveOrDrop
 ) =>
   HttpRouter.post(
     path,
@@ -43,7 +51,7 @@ const action = <A, I, E>(
       const input = yield* Body.form(fields)
       const session = yield* AppSession
       yield* change(session, input)
-      yield* Effect.tapError(session.save, () => Effect.ignore(session.reload))
+      yield* save(session)
       return HttpServerResponse.redirect(next, { status: 303 })
     })
   )
@@ -234,7 +242,8 @@ const signIn = action(
       }
       yield* session.regenerate
       yield* session.update((s) => ({ ...s, user: name }))
-    })
+    }),
+  saveSignIn
 )
 
 const signOut = action("/sign-out", Schema.Struct({}), "/", (session) =>
