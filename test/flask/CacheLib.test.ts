@@ -15,7 +15,7 @@ import { sharing } from "./sharing.js"
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "effect-session-flask-"))
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }))
 
-sharing({ name: "cachelib", url: `file:${folder}`, isPickled: true, lost: 2 })
+sharing({ name: "cachelib", url: `file:${path.join(folder, "cache")}`, isPickled: true, lost: 2 })
 
 describe("cachelib's files", () => {
   const vector = JSON.parse(

@@ -106,6 +106,13 @@ def put_raw():
     return jsonify(ok=True)
 
 
+@app.post("/flask/drop")
+def drop():
+    """Removes the table or database of this run."""
+    backend.drop()
+    return jsonify(ok=True)
+
+
 server = make_server("127.0.0.1", 0, app, threaded=True)
 print(f"on http://127.0.0.1:{server.server_port}", flush=True)
 server.serve_forever()

@@ -7,7 +7,12 @@ from datetime import datetime, timedelta, timezone
 from urllib.parse import parse_qs, urlsplit
 
 
-class Redis:
+class Backend:
+    def drop(self):
+        """Nothing: the records of this run expire, or are in a directory of its own."""
+
+
+class Redis(Backend):
     def __init__(self, app, url):
         import redis
 
@@ -22,7 +27,7 @@ class Redis:
         self.client.set(key, value, ex=lifetime)
 
 
-class Memcached:
+class Memcached(Backend):
     def __init__(self, app, url):
         from pymemcache.client.base import Client
 
@@ -68,6 +73,9 @@ class Sql:
             result = connection.execute(self.text(statement), values)
             return result.fetchone() if result.returns_rows else None
 
+    def drop(self):
+        self.run(f"DROP TABLE {self.table}")
+
     def raw(self, key):
         row = self.run(f"SELECT data, expiry FROM {self.table} WHERE session_id = :key", key=key)
         if row is None:
@@ -95,6 +103,9 @@ class Mongo:
         client = MongoClient(url, serverSelectionTimeoutMS=5000)
         self.collection = client[database]["sessions"]
         app.config.update(SESSION_TYPE="mongodb", SESSION_MONGODB=client, SESSION_MONGODB_DB=database)
+
+    def drop(self):
+        self.collection.drop()
 
     def raw(self, key):
         found = self.collection.find_one({"id": key})
@@ -126,6 +137,9 @@ class Dynamo:
         self.table = resource.Table(name)
         app.config.update(SESSION_TYPE="dynamodb", SESSION_DYNAMODB=resource, SESSION_DYNAMODB_TABLE=name)
 
+    def drop(self):
+        self.table.delete()
+
     def raw(self, key):
         found = self.table.get_item(Key={"id": key}, ConsistentRead=True).get("Item")
         if found is None:
@@ -137,7 +151,7 @@ class Dynamo:
         self.table.put_item(Item={"id": key, "val": value, "expiration": int(time.time()) + lifetime})
 
 
-class Files:
+class Files(Backend):
     def __init__(self, app, url):
         import hashlib
 
