@@ -29,7 +29,7 @@ import type { SessionStoreErrorReason, Stored } from "../SessionStore.js"
 import { SessionStore, SessionStoreError, SingleProcess, Version } from "../SessionStore.js"
 
 const defaultPrefix = "session:"
-const defaultTimeout = Duration.seconds(5)
+const defaultTimeout = Duration.seconds(8)
 
 /**
  * @since 0.1.0
@@ -43,7 +43,7 @@ export interface Options {
   readonly prefix?: string
   /**
    * How long an operation waits for another one of the same session. Then it
-   * fails with `Timeout`. 5 seconds by default.
+   * fails with `Timeout`. 8 seconds by default.
    */
   readonly timeout?: Duration.DurationInput
 }

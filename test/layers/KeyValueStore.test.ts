@@ -89,7 +89,7 @@ describe("KeyValueStore", () => {
       const writer = yield* Effect.fork(store.insert("key", data, never))
       yield* TestClock.adjust("1 second")
       const waiter = yield* Effect.fork(Effect.flip(store.load("key")))
-      yield* TestClock.adjust("5 seconds")
+      yield* TestClock.adjust("8 seconds")
       expect(yield* Fiber.join(waiter)).toMatchObject({ reason: "Timeout", operation: "load" })
       yield* TestClock.adjust("10 seconds")
       expect(Option.isSome(yield* Fiber.join(writer))).toBe(true)
