@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createServer } from "node:http"
 import { app } from "../examples/app/app.js"
-import { AppSession, codec } from "../examples/app/session.js"
+import { AppSession, codec, cookie } from "../examples/app/session.js"
 
 export interface StoreSpec {
   /** As `layers/Url` takes it; or `kv:` and the directory of a `KeyValueStore`. */
@@ -52,7 +52,7 @@ const print = (index: number) =>
 const serve = ({ delay, url }: StoreSpec, index: number) => {
   const store = delay === undefined ? storeAt(url) : Layer.provide(delayed(delay), storeAt(url))
   // Short, so that what is left in a server that others use is soon gone.
-  const sessions = AppSession.layer({ idleTimeout: "1 minute", codec, cookie: { secure: false } })
+  const sessions = AppSession.layer({ idleTimeout: "1 minute", codec, cookie: cookie(false) })
   return Layer.effectDiscard(print(index)).pipe(
     Layer.provide(HttpServer.serve(app(undefined))),
     Layer.provide(NodeHttpServer.layer(createServer, { port: 0 })),

@@ -177,7 +177,7 @@ describe("the API", () => {
     ) {
       const { cookie, headers } = await call(app, target)
       expect([target, cookie]).toEqual([target, undefined])
-      const isUsed = !/none|nope|css|svg/.test(target)
+      const isUsed = !/none|css|svg/.test(target)
       expect([target, headers.get("vary")]).toEqual([target, isUsed ? "Cookie" : null])
     }
   })
@@ -202,7 +202,7 @@ describe("the pages", () => {
     return { open, cookie: () => cookie }
   }
 
-  it("a cart survives signing in, signing out ends all, and the farewell is said once", async () => {
+  it("a cart survives signing in, signing out ends all", async () => {
     const { cookie, open } = browser()
     await open("/cart/add", { product: "assam" })
     expect(await open("/cart/add", { product: "assam" })).toContain("2 × Assam")
@@ -210,8 +210,9 @@ describe("the pages", () => {
     expect(await open("/sign-in", { name: " Ada <b> " })).toContain("Welcome, Ada &lt;b&gt;</h1>")
     expect(cookie()).not.toBe(before)
     expect(await open("/shop")).toContain("2 × Assam")
-    expect(await open("/sign-out", {})).toContain("Goodbye, Ada &lt;b&gt;.")
-    expect(await open("/")).not.toContain("Goodbye")
+    expect(await open("/sign-out", {})).toContain("You are signed out.")
+    expect(cookie()).toBe("")
+    expect(await open("/")).not.toContain("signed out")
     expect(await open("/shop")).toContain("Still empty")
   })
 
@@ -249,9 +250,128 @@ describe("the pages", () => {
 
   it("visits are counted, each once", async () => {
     const { cookie, open } = browser()
-    await open("/visits")
-    await times(9, () => call(app, "/visits", { cookie: cookie() }))
-    expect(await open("/visits")).toContain("<b>11</b> visits")
+    await open("/visits", {})
+    await times(9, () => call(app, "/visits", { cookie: cookie(), form: {} }))
+    expect(await open("/visits", {})).toContain("<b>11</b> visits")
+  })
+
+  const pages = ["/", "/shop", "/notes", "/visits", "/sign-in"]
+
+  it("a GET of a page writes nothing", async () => {
+    const { cookie, open } = browser()
+    await open("/cart/add", { product: "mint" })
+    const { directory, remove } = temporaryDirectory()
+    const onFiles = await startApp({ SESSION_STORE: `file:${directory}` })
+    const { cookie: own } = await call(onFiles, "/cart/add", { form: { product: "mint" } })
+    const records = () =>
+      fs.readdirSync(directory, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map(({ name, parentPath }) => `${name} ${fs.readFileSync(path.join(parentPath, name)).toString("base64")}`)
+    const before = records()
+    expect(before).not.toEqual([])
+    for (const page of [...pages, "/?done=signed-out", "/nope"]) {
+      expect([page, (await call(app, page, { cookie: cookie() })).cookie]).toEqual([page, undefined])
+      await call(onFiles, page, { cookie: own })
+      await call(onFiles, page)
+    }
+    expect(records()).toEqual(before)
+    await onFiles.stop()
+    remove()
+  })
+
+  it("no page is kept by a cache, and signing out clears the cache", async () => {
+    const { cookie, open } = browser()
+    await open("/sign-in", { name: "Ada" })
+    for (const page of [...pages, "/nope"]) {
+      const { headers } = await call(app, page, { cookie: cookie() })
+      expect([page, headers.get("cache-control")]).toEqual([page, "no-store"])
+    }
+    const { headers } = await call(app, "/sign-out", { cookie: cookie(), form: {} })
+    expect(headers.get("clear-site-data")).toBe("\"cache\"")
+  })
+
+  it("a page of an error names who is signed in", async () => {
+    const { cookie, open } = browser()
+    await open("/sign-in", { name: "Ada" })
+    const failures = [
+      await call(app, "/nope", { cookie: cookie() }),
+      await call(app, "/cart/add", { cookie: cookie(), form: { product: "coffee" } }),
+      await call(app, "/notes/add", { cookie: cookie(), form: { text: " " } }),
+      await call(app, "/sign-in", { cookie: cookie(), form: { name: "" } }),
+      await call(app, "/notes/add", {
+        cookie: cookie(),
+        form: { text: "x" },
+        headers: { "sec-fetch-site": "cross-site" }
+      })
+    ]
+    expect(failures.map(({ status }) => status)).toEqual([404, 422, 422, 422, 403])
+    for (const { text } of failures) expect(text).toContain("<b>Ada</b>")
+  })
+
+  it("a rejected note keeps its text, and the page says why", async () => {
+    const { cookie, open } = browser()
+    await open("/notes/add", { text: "first" })
+    const long = `<long> ${"x".repeat(200)}`
+    const answer = await call(app, "/notes/add", { cookie: cookie(), form: { text: long } })
+    expect(answer.status).toBe(422)
+    expect(answer.text).toContain(`value="${long.replace("<long>", "&lt;long&gt;")}"`)
+    expect(answer.text).toContain("A note has room for 200 characters, and this one has 207. Please shorten it.")
+    expect(answer.text).toContain("first")
+    expect(await open("/notes")).not.toContain("long")
+    expect((await call(app, "/notes/add", { form: { text: "  " } })).text).toContain(
+      "Nothing is written in this note yet."
+    )
+  })
+
+  it("a note that does not fit into the session keeps its text", async () => {
+    const { cookie, open } = browser()
+    const notes = Array.from({ length: 17 }, (_, i) => ({ key: `${i}`, value: "x".repeat(60_000) }))
+    await open("/visits", {})
+    for (const json of notes) await call(app, "/api/set", { cookie: cookie(), json })
+    for (let n = 20_000; n > 100; n = Math.floor(n / 2)) {
+      for (let i = 0; i < 2; i++) {
+        await call(app, "/api/set", { cookie: cookie(), json: { key: `${n}-${i}`, value: "x".repeat(n) } })
+      }
+    }
+    const answer = await call(app, "/notes/add", { cookie: cookie(), form: { text: "y".repeat(200) } })
+    expect(answer.status).toBe(413)
+    expect(answer.text).toContain(`value="${"y".repeat(200)}"`)
+    expect(answer.text).toContain("There is no room for this note.")
+  })
+
+  it("Keep, Add and Remove are confirmed on the next page", async () => {
+    const { open } = browser()
+    const kept = await open("/notes/add", { text: "one" })
+    expect(kept).toMatch(/role="status">Your note is kept\./)
+    const id = /name="id" value="([^"]+)"/.exec(kept)![1]!
+    expect(await open("/notes/remove", { id })).toMatch(/role="status">Removed\./)
+    expect(await open("/cart/add", { product: "mint" })).toMatch(/role="status">In your cart\./)
+    expect(await open("/cart/remove", { product: "mint" })).toMatch(/role="status">Removed\./)
+    expect(await open("/notes?done=__proto__")).not.toContain("role=\"status\"")
+  })
+
+  it("borders of inputs and buttons have a contrast of 3:1 in both colour schemes", async () => {
+    const { text } = await call(app, "/style.css")
+    const schemes = [...text.matchAll(/--paper: [\s\S]*?\}/g)].map(([scheme]) =>
+      Object.fromEntries([...scheme.matchAll(/--([\w-]+): (#\w{6})/g)].map(([, name, colour]) => [name!, colour!]))
+    )
+    expect(schemes).toHaveLength(2)
+    const luminance = (colour: string) => {
+      const [r, g, b] = [1, 3, 5].map((at) => {
+        const part = parseInt(colour.slice(at, at + 2), 16) / 255
+        return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4
+      })
+      return 0.2126 * r! + 0.7152 * g! + 0.0722 * b!
+    }
+    for (const scheme of schemes) {
+      for (const ground of ["paper", "sheet"]) {
+        for (const border of ["edge", "leaf"]) {
+          const [dark, light] = [luminance(scheme[border]!), luminance(scheme[ground]!)].sort((a, b) => a - b)
+          expect((light! + 0.05) / (dark! + 0.05)).toBeGreaterThan(3)
+        }
+      }
+    }
+    for (const [, rule] of text.matchAll(/^(?:input|button)[^{]*\{([^}]*)\}/gm)) expect(rule).not.toContain("--line")
   })
 
   it("what is wrong with a form is said on a page", async () => {
@@ -284,7 +404,7 @@ describe("the environment", () => {
     const answer = await call(first, "/api/set", { json: { key: "n", value: 1 } })
     await first.stop()
     expect(fs.readdirSync(path.join(directory, ".sessions"))).not.toEqual([])
-    expect(answer.headers.get("set-cookie")).toMatch(/^id=[\w-]{54}; Path=\/; HttpOnly; SameSite=Lax$/)
+    expect(answer.headers.get("set-cookie")).toMatch(/^tea-id=[\w-]{54}; Path=\/; HttpOnly; SameSite=Lax$/)
     expect(first.output()).toMatch(/cookie\.secure is false/)
     const second = await startApp({}, directory)
     expect(await valuesOf(second, answer.cookie!)).toEqual({ n: 1 })

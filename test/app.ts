@@ -139,7 +139,7 @@ export const call = (
       method: method ?? (body === undefined ? "GET" : "POST"),
       headers: {
         ...(body === undefined ? {} : { "content-type": contentType, "content-length": Buffer.byteLength(body) }),
-        ...(cookie === undefined ? {} : { cookie: `id=${cookie}` }),
+        ...(cookie === undefined ? {} : { cookie: `id=${cookie}; tea-id=${cookie}` }),
         ...headers
       }
     }, (response) => {
@@ -169,7 +169,7 @@ const answer = ({ rawHeaders, statusCode }: http.IncomingMessage, text: string):
 const setCookie = (headers: Headers) => {
   const all = headers.getSetCookie()
   if (all.length > 1) throw new Error(`${all.length} cookies at once`)
-  return all[0] && /^(?:__Host-)?id=([^;]*)/.exec(all[0])![1]!
+  return all[0] && /^(?:__Host-|tea-)?id=([^;]*)/.exec(all[0])![1]!
 }
 
 /** The cookie of a session in which `values` are stored. */

@@ -2,10 +2,10 @@
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import { causeOf, type SessionError, SessionHttp } from "effect-session"
+import { causeOf, SessionConflict, type SessionError, SessionHttp, SessionTooLarge } from "effect-session"
 import * as Effect from "effect/Effect"
 import { api } from "./api.js"
-import { problem } from "./layout.js"
+import { problem, type Visitor } from "./layout.js"
 import { sameOrigin } from "./origin.js"
 import { AppSession } from "./session.js"
 import { site } from "./site.js"
@@ -18,14 +18,30 @@ export const app = (origin: URL | undefined) =>
 
 const isApi = (url: string) => /^\/api(?![^/?])/.test(url)
 
-/** A session's errors, and what nobody foresaw, are caught outside of it: it then stores nothing of that request. */
+/** What this request sees of its visitor, for the frame of a page that says what went wrong. */
+const visitor = Effect.flatMap(AppSession, (session) => session.value).pipe(
+  Effect.orElseSucceed(() => undefined)
+)
+
+const problemFor = (status: number, title: string, text: string) =>
+  Effect.map(visitor, (visitor) => problem(status, title, text, visitor))
+
+/** A page of our own in the place of the error: drops first what was not kept. */
+const sessionProblemFor = (error: SessionConflict | SessionTooLarge) =>
+  Effect.flatMap(AppSession, (session) => Effect.ignore(session.reload)).pipe(
+    Effect.zipRight(visitor),
+    Effect.map((visitor) => sessionProblem(error, visitor))
+  )
+
+/** Errors of the store, and what nobody foresaw, are caught outside of the session: it then stores nothing of that request. */
 const siteApp = (origin: URL | undefined) =>
   site.pipe(
     sameOrigin(origin),
     Effect.catchTags({
-      Refused: ({ message, status }) => Effect.succeed(problem(status, "That did not work", message)),
-      RouteNotFound: () => Effect.succeed(problem(404, "Not here", "There is no such page."))
+      Refused: ({ message, status }) => problemFor(status, "That did not work", message),
+      RouteNotFound: () => problemFor(404, "Not here", "There is no such page.")
     }),
+    Effect.catchIf(isRefusedCommit, sessionProblemFor),
     SessionHttp.middleware(AppSession),
     Effect.catchTag("SessionError", (error) => Effect.as(report(error), sessionProblem(error))),
     Effect.catchAllDefect((defect) =>
@@ -57,18 +73,27 @@ export const report = (error: SessionError) =>
     ? Effect.void
     : Effect.logError(error.message, causeOf(error))
 
-const sessionProblem = (error: SessionError) => {
+const isRefusedCommit = (error: unknown): error is SessionConflict | SessionTooLarge =>
+  error instanceof SessionConflict || error instanceof SessionTooLarge
+
+const sessionProblem = (error: SessionError, visitor?: Visitor) => {
   switch (error.reason) {
     case "Gone":
       return problem(
         409,
         "Signed out meanwhile",
-        "You signed out or in again somewhere else before this arrived. It was not kept."
+        "You signed out or in again somewhere else before this arrived. It was not kept.",
+        visitor
       )
     case "Conflict":
-      return problem(409, "Too many hands", "Something else changed this at the same moment. Please try again.")
+      return problem(
+        409,
+        "Too many hands",
+        "Something else changed this at the same moment. Please try again.",
+        visitor
+      )
     case "TooLarge":
-      return problem(413, "Too much to keep", "There is no room for that. Please remove something first.")
+      return problem(413, "Too much to keep", "There is no room for that. Please remove something first.", visitor)
     case "Unavailable":
     case "Timeout":
     case "Throttled":

@@ -10,6 +10,7 @@ export interface Visitor {
 const somebody: Visitor = { cart: [] }
 
 const headers = {
+  "cache-control": "no-store", // every page has its visitor's name in it
   "content-security-policy":
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
   "x-content-type-options": "nosniff"
@@ -68,13 +69,14 @@ export const page = (
   return HttpServerResponse.text(document.text, { status, contentType: "text/html; charset=utf-8", headers })
 }
 
-/** `back`: where the visitor can go on, and what the link says. */
+/** `visitor`: who is signed in, where that is known. */
 export const problem = (
   status: number,
   title: string,
   text: string,
-  back: readonly [to: string, label: string] = ["/", "To the start"]
+  visitor: Visitor = somebody
 ) =>
-  page("", title, html`<p class="lead">${text}</p><p><a class="button" href="${back[0]}">${back[1]}</a></p>`, {
-    status
+  page("", title, html`<p class="lead">${text}</p><p><a class="button" href="/">To the start</a></p>`, {
+    status,
+    visitor
   })

@@ -12,7 +12,7 @@ import { createServer } from "node:http"
 import { app } from "./app.js"
 import { flaskApp } from "./flask/app.js"
 import { FlaskSessions } from "./flask/layer.js"
-import { AppSession, codec } from "./session.js"
+import { AppSession, codec, cookie } from "./session.js"
 import { Store } from "./store.js"
 
 const environment = Config.all({
@@ -54,7 +54,7 @@ const Main = Layer.unwrapEffect(Effect.map(environment, ({ format, idleTimeout, 
     : Print.pipe(
       Layer.provide(HttpServer.serve(app(origin))),
       Layer.provide(Server),
-      Layer.provide(AppSession.layer({ idleTimeout, codec, cookie: { secure } })),
+      Layer.provide(AppSession.layer({ idleTimeout, codec, cookie: cookie(secure) })),
       Layer.provide(Store)
     )
 }))

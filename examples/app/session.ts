@@ -17,11 +17,12 @@ export class AppSession extends Session.Tag<AppSession>()("example/AppSession", 
   visits: Schema.optionalWith(Schema.Number, { default: () => 0 }),
   notes: Schema.optionalWith(Schema.Array(Note), { default: () => [] }),
   cart: Schema.optionalWith(Schema.Array(CartLine), { default: () => [] }),
-  /** Shown once, on the next page. */
-  farewell: Schema.optional(Schema.String),
   /** What the JSON API stores. */
   values: Schema.optionalWith(Values, { default: () => [] })
 }) {}
 
 /** Half a surrogate pair is a legal string in JSON; msgpack, the default, has no place for it. */
 export const codec = PayloadCodec.json()
+
+/** In development the cookie has a name of its own: browsers share cookies between all ports of localhost. */
+export const cookie = (secure: boolean) => secure ? { secure } : { secure, name: "tea-id" }

@@ -1,13 +1,14 @@
 /** The pages: forms by POST, each answered with a redirect. */
 import * as HttpRouter from "@effect/platform/HttpRouter"
+import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
-import type { SessionError } from "effect-session"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { randomUUID } from "node:crypto"
 import * as Body from "./body.js"
 import { type Html, html } from "./html.js"
 import { page, type Visitor } from "./layout.js"
+import { Refused } from "./refused.js"
 import { AppSession, type CartLine } from "./session.js"
 import { icon, style } from "./style.js"
 
@@ -27,55 +28,62 @@ const plural = (count: number, one: string, many = `${one}s`) => `${count} ${cou
 
 const show = (path: string, title: string, visitor: Visitor, content: Html) => page(path, title, content, { visitor })
 
-const saveOrDrop = (session: Handle) => Effect.tapError(session.save, () => Effect.ignore(session.reload))
+/** What has just been done, as a page says it; the code of it is in the page's address. */
+const notices: Record<string, string> = {
+  added: "In your cart.",
+  kept: "Your note is kept.",
+  removed: "Removed.",
+  "signed-out": "You are signed out. Come back soon!"
+}
 
-/** The second sign-in of a double click lost to the first: the browser goes on with the cookie that the first has set. */
-const saveSignIn = (session: Handle) =>
-  Effect.catchIf(saveOrDrop(session), (error) => error.reason === "Gone", () => Effect.void)
+const notice = Effect.map(HttpServerRequest.ParsedSearchParams, ({ done }) => {
+  const text = typeof done === "string" && Object.hasOwn(notices, done) ? notices[done] : undefined
+  return text === undefined ? undefined : html`<p class="notice" role="status">${text}</p>`
+})
+
+const redirect = (next: string) => HttpServerResponse.redirect(next, { status: 303 })
+
+/** Reads a form. What a schema says of it is for programmers; a visitor of the pages gets a sentence. */
+const form = <A, I>(fields: Schema.Schema<A, I>, problem: string) =>
+  Effect.mapError(
+    Body.form(fields),
+    (error) => error.status === 422 ? new Refused({ status: 422, message: problem }) : error
+  )
 
 /**
  * Answers a form: commits what `change` recorded and sends the browser on. The
  * library would commit by itself, and answer a failure with JSON; for a page
- * of our own we save here, and drop what could not be saved.
+ * of our own we save here. `app.ts` drops what could not be saved.
  */
 const action = <A, I, E>(
   path: HttpRouter.PathInput,
   fields: Schema.Schema<A, I>,
   next: string,
-  change: (session: Handle, input: A) => Effect.Effect<unknown, E>,
-  save: (session: Handle) => Effect.Effect<void, SessionError> = saveOrDrop
+  change: (session: Handle, input: A) => Effect.Effect<unknown, E>
 ) =>
   HttpRouter.post(
     path,
     Effect.gen(function*() {
-      const input = yield* Body.form(fields)
+      const input = yield* form(fields, "The form did not arrive as it was. Please go back and send it again.")
       const session = yield* AppSession
       yield* change(session, input)
-      yield* save(session)
-      return HttpServerResponse.redirect(next, { status: 303 })
+      yield* session.save
+      return redirect(next)
     })
   )
 
-const Text = (maxLength: number) =>
-  Schema.compose(Schema.Trim, Schema.String.pipe(Schema.minLength(1), Schema.maxLength(maxLength)))
-
 // The start
-
-const farewellOf = (s: State): readonly [string | undefined, State] => {
-  const { farewell, ...rest } = s
-  return farewell === undefined ? [undefined, s] : [farewell, rest]
-}
 
 const start = Effect.gen(function*() {
   const session = yield* AppSession
-  const farewell = yield* session.transact(farewellOf) // writes only when there is one
   const s = yield* session.value
+  const done = yield* notice
   return show(
     "/",
     s.user === undefined ? "Welcome" : `Welcome, ${s.user}`,
     s,
     html`
-    ${farewell === undefined ? undefined : html`<p class="notice" role="status">${farewell}</p>`}
+    ${done}
     <p class="lead">A small tea room that remembers you for as long as you like, and forgets you when you ask.</p>
     <div class="cards">
       <a class="card" href="/shop"><h2>Shop</h2><p>${
@@ -95,58 +103,108 @@ const start = Effect.gen(function*() {
 
 const visits = Effect.gen(function*() {
   const session = yield* AppSession
-  const count = yield* session.transact((s) => [s.visits + 1, { ...s, visits: s.visits + 1 }])
+  const s = yield* session.value
   return show(
     "/visits",
     "Visits",
-    yield* session.value,
+    s,
     html`
-    <p class="count"><b>${count}</b> ${count === 1 ? "visit" : "visits"} to this page</p>
-    <p>Open it in several tabs at once: every one of them gets a number of its own.</p>
-    <p><a class="button" href="/visits">Visit again</a></p>`
+    <p class="count"><b>${s.visits}</b> ${s.visits === 1 ? "visit" : "visits"} counted</p>
+    <p>Count from several tabs at once: none is lost.</p>
+    <form method="post" action="/visits"><button>Count a visit</button></form>`
   )
 })
 
+const countVisit = action(
+  "/visits",
+  Schema.Struct({}),
+  "/visits",
+  (session) => session.update((s) => ({ ...s, visits: s.visits + 1 }))
+)
+
 // Notes
 
-const notes = Effect.gen(function*() {
-  const session = yield* AppSession
-  const s = yield* session.value
-  return show(
-    "/notes",
-    "Notes",
-    s,
-    html`
+/** `draft`: a note that was not kept, and why. */
+const notesPage = (s: State, top: Html | undefined, draft?: { readonly text: string; readonly problem: string }) =>
+  html`
+    ${top}
     <form class="row" method="post" action="/notes/add">
       <label for="text">A note to yourself</label>
-      <input id="text" name="text" required maxlength="200" autocomplete="off">
+      ${draft && html`<p class="problem" id="problem" role="alert">${draft.problem}</p>`}
+      <input id="text" name="text" value="${draft?.text}" required maxlength="${maxNote}" autocomplete="off"${
+    draft && html` aria-invalid="true" aria-describedby="problem"`
+  }>
       <button>Keep</button>
     </form>
     ${
-      s.notes.length === 0 ?
-        html`<p class="empty">Nothing written down yet.</p>` :
-        html`<ul class="list">${
-          s.notes.map(({ id, text }) =>
-            html`<li><span>${text}</span>
+    s.notes.length === 0 ?
+      html`<p class="empty">Nothing written down yet.</p>` :
+      html`<ul class="list">${
+        s.notes.map(({ id, text }) =>
+          html`<li><span>${text}</span>
         <form method="post" action="/notes/remove">
           <input type="hidden" name="id" value="${id}">
           <button class="quiet" aria-label="Remove the note “${text}”">Remove</button>
         </form></li>`
-          )
-        }</ul>`
-    }`
-  )
+        )
+      }</ul>`
+  }`
+
+const notes = Effect.gen(function*() {
+  const session = yield* AppSession
+  const s = yield* session.value
+  return show("/notes", "Notes", s, notesPage(s, yield* notice))
 })
 
-const addNote = action("/notes/add", Schema.Struct({ text: Text(200) }), "/notes", (session, { text }) => {
-  const note = { id: randomUUID(), text } // outside of the function, which may run again
-  return session.update((s) => ({ ...s, notes: [...s.notes, note] }))
-})
+const maxNote = 200
+
+const problemOfNote = (text: string) => {
+  if (text === "") return "Nothing is written in this note yet."
+  return text.length <= maxNote
+    ? undefined
+    : `A note has room for ${maxNote} characters, and this one has ${text.length}. Please shorten it.`
+}
+
+/** Keeps the text in the form when the note could not be kept. */
+const refuseNote = (text: string, problem: string, status: number) =>
+  Effect.gen(function*() {
+    const session = yield* AppSession
+    yield* Effect.ignore(session.reload)
+    const s = yield* session.value
+    return HttpServerResponse.setStatus(show("/notes", "Notes", s, notesPage(s, undefined, { text, problem })), status)
+  })
+
+const keepNote = (text: string) =>
+  Effect.gen(function*() {
+    const session = yield* AppSession
+    const note = { id: randomUUID(), text } // outside of the function, which may run again
+    yield* session.update((s) => ({ ...s, notes: [...s.notes, note] }))
+    yield* session.save
+    return redirect("/notes?done=kept")
+  }).pipe(
+    Effect.catchIf((error) => error.reason === "TooLarge", () =>
+      refuseNote(text, "There is no room for this note. Please remove something first.", 413)),
+    Effect.catchIf((error) =>
+      error.reason === "Conflict", () =>
+      refuseNote(text, "Something else changed at the same moment. Please keep it again.", 409))
+  )
+
+const addNote = HttpRouter.post(
+  "/notes/add",
+  Effect.gen(function*() {
+    const { text } = yield* form(
+      Schema.Struct({ text: Schema.Trim }),
+      "The note did not arrive. Please write it again."
+    )
+    const problem = problemOfNote(text)
+    return yield* problem === undefined ? keepNote(text) : refuseNote(text, problem, 422)
+  })
+)
 
 const removeNote = action(
   "/notes/remove",
   Schema.Struct({ id: Schema.String }),
-  "/notes",
+  "/notes?done=removed",
   (session, { id }) => session.update((s) => ({ ...s, notes: s.notes.filter((note) => note.id !== id) }))
 )
 
@@ -160,6 +218,7 @@ const shop = Effect.gen(function*() {
     "Shop",
     s,
     html`
+    ${yield* notice}
     <ul class="cards products">${
       teas.map(({ id, name, taste }) =>
         html`<li class="card"><h2>${name}</h2><p>${taste}</p>
@@ -201,14 +260,14 @@ const withOneMore = (cart: ReadonlyArray<CartLine>, product: string): ReadonlyAr
 const addToCart = action(
   "/cart/add",
   Product,
-  "/shop",
+  "/shop?done=added",
   (session, { product }) => session.update((s) => ({ ...s, cart: withOneMore(s.cart, product) }))
 )
 
 const removeFromCart = action(
   "/cart/remove",
   Schema.Struct({ product: Schema.String }),
-  "/shop",
+  "/shop?done=removed",
   (session, { product }) => session.update((s) => ({ ...s, cart: s.cart.filter((line) => line.product !== product) }))
 )
 
@@ -230,28 +289,38 @@ const signInForm = Effect.gen(function*() {
   )
 })
 
-const signIn = action(
+const Name = Schema.compose(Schema.Trim, Schema.String.pipe(Schema.minLength(1), Schema.maxLength(40)))
+
+/** The second sign-in of a double click lost to the first: the browser goes on with the cookie that the first has set. */
+const saveSignIn = (session: Handle) =>
+  Effect.catchIf(session.save, (error) => error.reason === "Gone", () => Effect.ignore(session.reload))
+
+const signIn = HttpRouter.post(
   "/sign-in",
-  Schema.Struct({ name: Text(40) }),
-  "/",
-  (session, { name }) =>
-    Effect.gen(function*() {
-      const user = yield* session.get("user")
-      if (user !== undefined && user !== name) {
-        yield* session.clear // somebody else sits at this computer now
-      }
-      yield* session.regenerate
-      yield* session.update((s) => ({ ...s, user: name }))
-    }),
-  saveSignIn
+  Effect.gen(function*() {
+    const { name } = yield* form(
+      Schema.Struct({ name: Name }),
+      "A name has 1 to 40 characters. Please go back and change it."
+    )
+    const session = yield* AppSession
+    const user = yield* session.get("user")
+    if (user !== undefined && user !== name) {
+      yield* session.clear // somebody else sits at this computer now
+    }
+    yield* session.regenerate
+    yield* session.update((s) => ({ ...s, user: name }))
+    yield* saveSignIn(session)
+    return redirect("/")
+  })
 )
 
-const signOut = action("/sign-out", Schema.Struct({}), "/", (session) =>
-  Effect.gen(function*() {
-    const user = yield* session.get("user")
-    yield* session.destroy
-    yield* session.set("farewell", user === undefined ? "You are signed out." : `Goodbye, ${user}. Come back soon!`)
-  }))
+/** The browser drops its cache, so that Back shows nothing of the one who was signed in. */
+const signOut = HttpRouter.post(
+  "/sign-out",
+  Effect.flatMap(AppSession, (session) => session.destroy).pipe(
+    Effect.as(HttpServerResponse.setHeader(redirect("/?done=signed-out"), "clear-site-data", "\"cache\""))
+  )
+)
 
 // Files
 
@@ -261,6 +330,7 @@ const asset = (body: string, contentType: string) =>
 export const site = HttpRouter.empty.pipe(
   HttpRouter.get("/", start),
   HttpRouter.get("/visits", visits),
+  countVisit,
   HttpRouter.get("/notes", notes),
   addNote,
   removeNote,

@@ -6,12 +6,12 @@ export const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"
 export const style = `
 :root {
   color-scheme: light dark;
-  --paper: #f7f5f0; --sheet: #ffffff; --ink: #22302a; --soft: #5a6a62; --line: #dfddd4;
+  --paper: #f7f5f0; --sheet: #ffffff; --ink: #22302a; --soft: #5a6a62; --line: #dfddd4; --edge: #7d857f;
   --leaf: #23694b; --on-leaf: #ffffff; --wash: #e6f1ea;
 }
 @media (prefers-color-scheme: dark) {
   :root {
-    --paper: #141a17; --sheet: #1d2521; --ink: #e8eee9; --soft: #a3b2a9; --line: #33403a;
+    --paper: #141a17; --sheet: #1d2521; --ink: #e8eee9; --soft: #a3b2a9; --line: #33403a; --edge: #7b8a82;
     --leaf: #7fd0a6; --on-leaf: #10241a; --wash: #20362b;
   }
 }
@@ -41,6 +41,7 @@ header a[aria-current] { color: var(--leaf); box-shadow: inset 0 -2px; }
 main { flex: 1; }
 .lead { font-size: 1.15rem; color: var(--soft); }
 .notice { padding: .9rem 1.1rem; border-radius: .75rem; background: var(--wash); }
+.problem { grid-column: 1 / -1; margin: 0; padding-left: .75rem; border-left: 4px solid var(--leaf); font-weight: 600; }
 .count b { font: 600 4rem/1.2 Georgia, "Times New Roman", serif; color: var(--leaf); }
 .empty, .hint { color: var(--soft); }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(12.5rem, 1fr)); gap: 1rem; margin: 1.5rem 0; padding: 0; list-style: none; }
@@ -59,11 +60,11 @@ button, .button {
   flex: none; font: inherit; font-weight: 600; text-decoration: none; white-space: nowrap; cursor: pointer;
 }
 button:hover, .button:hover { filter: brightness(1.08); }
-button.quiet { padding: .4rem .9rem; border-color: var(--line); background: transparent; color: inherit; font-weight: 400; }
+button.quiet { padding: .4rem .9rem; border-color: var(--edge); background: transparent; color: inherit; font-weight: 400; }
 button.quiet:hover { border-color: var(--leaf); color: var(--leaf); filter: none; }
 .row { display: grid; grid-template-columns: 1fr auto; gap: .5rem .75rem; margin: 1.5rem 0; }
 .row label { grid-column: 1 / -1; font-weight: 600; }
-input { min-width: 0; min-height: 2.75rem; padding: .4rem .9rem; border: 1px solid var(--line); border-radius: .7rem; background: var(--sheet); color: inherit; font: inherit; }
+input { min-width: 0; min-height: 2.75rem; padding: .4rem .9rem; border: 1px solid var(--edge); border-radius: .7rem; background: var(--sheet); color: inherit; font: inherit; }
 
 footer { margin: 3rem 0 1.5rem; padding-top: 1rem; border-top: 1px solid var(--line); color: var(--soft); font-size: .9rem; }
 @media (max-width: 30rem) {
