@@ -397,6 +397,15 @@ describe("the pages", () => {
   })
 })
 
+it("a store that does not answer is a 503 with Retry-After, on pages and in the API", async () => {
+  const app = await startApp({ SESSION_STORE: "redis://127.0.0.1:1" })
+  for (const target of ["/api/session", "/notes"]) {
+    const { headers, status } = await call(app, target, { cookie: "A".repeat(54) })
+    expect([target, status, headers.get("retry-after")]).toEqual([target, 503, "5"])
+  }
+  await app.stop()
+})
+
 describe("the environment", () => {
   it("without any: sessions in ./.sessions that a restart does not end, and a warning", async () => {
     const { directory, remove } = temporaryDirectory()
