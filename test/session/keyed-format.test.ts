@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { CommitQueue } from "../../src/internal/session/CommitQueue.js"
 import { KeepAlive } from "../../src/internal/session/KeepAlive.js"
+import { Outage } from "../../src/internal/session/Outage.js"
 import { RequestSession } from "../../src/internal/session/RequestSession.js"
 import { SessionHandle } from "../../src/internal/session/SessionHandle.js"
 import type { Settings } from "../../src/internal/session/Settings.js"
@@ -40,6 +41,7 @@ const make = (on: Partial<SessionStore["Type"]> | ((store: SessionStore["Type"])
       cookieName: "id",
       maxCookies: 4,
       keepAlive: new KeepAlive(Runtime.defaultRuntime),
+      outage: new Outage("test"),
       shared: { commits: new CommitQueue(), loads: new SharedLoads() }
     }
     const open = (cookie?: string): Opened => {

@@ -124,6 +124,7 @@ export class Commit<A> {
   private insertAs(id: SessionId, unsaved: Unsaved<A>, pending: Pending<A>): Result<void> {
     const { store } = this.settings
     return writeStep(
+      this.settings,
       this.call,
       store.insert(id.key, unsaved.data, unsaved.expiresAt, nowOf(this.call)),
       (error) =>
@@ -168,6 +169,7 @@ export class Commit<A> {
   private replaceAs(id: SessionId, base: Snapshot<A>, unsaved: Unsaved<A>, pending: Pending<A>): Result<void> {
     const { store } = this.settings
     return writeStep(
+      this.settings,
       this.call,
       store.replace(id.key, base.stored.version, unsaved.data, unsaved.expiresAt, nowOf(this.call)),
       (error) => this.unansweredBy(error, { error, base, emptied: undefined }),
@@ -178,6 +180,7 @@ export class Commit<A> {
   /** Nothing is left to store: the record goes, under its version. */
   private removeEmptied(base: Snapshot<A>, pending: Pending<A>): Result<void> {
     return writeStep(
+      this.settings,
       this.call,
       this.settings.store.remove(this.id.key, base.stored.version, nowOf(this.call)),
       (error) => this.unansweredBy(error, { error, base, emptied: pending }),

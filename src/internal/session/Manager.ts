@@ -18,6 +18,7 @@ import { SessionStore } from "../../SessionStore.js"
 import { immediateCalls } from "../storeCalls.js"
 import { CommitQueue } from "./CommitQueue.js"
 import { KeepAlive } from "./KeepAlive.js"
+import { Outage } from "./Outage.js"
 import { RequestSession } from "./RequestSession.js"
 import { issue, OpenedSession, SessionHandle, timeout } from "./SessionHandle.js"
 import type { Settings } from "./Settings.js"
@@ -69,6 +70,7 @@ export const makeWith = Effect.fnUntraced(function*<A>(
     cookieName: cookie.name,
     maxCookies: SessionCookie.maxCookies,
     keepAlive: new KeepAlive(runtime),
+    outage: new Outage(tag),
     shared: immediate === undefined ? { commits: new CommitQueue(), loads: new SharedLoads() } : undefined
   }
   const open = (values: ReadonlyArray<string>) => {

@@ -44,6 +44,7 @@ export class Move<A> {
     const { data, expiresAt } = this.unsaved
     const id = this.settings.format.create()
     return writeStep(
+      this.settings,
       this.call,
       this.settings.store.insert(id.key, data, expiresAt, nowOf(this.call)),
       (error) =>
@@ -62,6 +63,7 @@ export class Move<A> {
 
   private removeOld(id: SessionId, version: Version): Result<void> {
     return writeStep(
+      this.settings,
       this.call,
       this.settings.store.remove(this.oldId.key, this.base.stored.version, nowOf(this.call)),
       (error) =>

@@ -46,6 +46,7 @@ export class Removal<A> {
   run(snapshot: Snapshot<A>): Result<void> {
     const version = this.stale < maxStale ? snapshot.stored.version : undefined
     return writeStep(
+      this.settings,
       this.call,
       this.settings.store.remove(this.id.key, version, nowOf(this.call)),
       (error) => {

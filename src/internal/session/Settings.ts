@@ -18,6 +18,7 @@ import { isExit, matchCause, matchError } from "../steps.js"
 import type { StoreCalls } from "../storeCalls.js"
 import type { CommitQueue } from "./CommitQueue.js"
 import type { KeepAlive } from "./KeepAlive.js"
+import type { Outage } from "./Outage.js"
 import type { SharedLoads } from "./SharedLoads.js"
 
 /** The result of a member of the handle. */
@@ -32,6 +33,7 @@ export interface Settings<A> {
   /** How many cookies of the name are looked up at most. */
   readonly maxCookies: number
   readonly keepAlive: KeepAlive
+  readonly outage: Outage
   /** What requests of one session share. Undefined for a store that answers at once: no other request comes between. */
   readonly shared: { readonly commits: CommitQueue<Stored>; readonly loads: SharedLoads } | undefined
 }
@@ -61,17 +63,28 @@ export const loadSnapshot = <A>(settings: Settings<A>, id: SessionId, call: Call
 
 /** Continues with what a load finds. One step, because each costs a request two Effect operations. */
 export const matchLoad = <A, B>(
-  { format }: Settings<A>,
+  settings: Settings<A>,
   load: Effect.Effect<Option.Option<Stored>, SessionStoreError>,
   id: SessionId,
   call: Call,
   onFailure: (cause: Cause.Cause<SessionError.SessionError>) => Result<B>,
   onReading: (reading: Reading<A>) => Result<B>
-): Result<B> =>
-  matchCause(
+): Result<B> => {
+  const { format, outage } = settings
+  return matchCause(
     load,
-    (cause) => onFailure(Cause.map(cause, SessionError.fromStore)),
+    (cause) => {
+      const error = Cause.failureOption(cause)
+      const line = error._tag === "Some" ? outage.failed(error.value, nowOf(call)) : undefined
+      return after(line, () => onFailure(Cause.map(cause, SessionError.fromStore)))
+    },
     (stored) => {
+      if (outage.isOn) {
+        return after(
+          outage.recovered(),
+          () => matchLoad(settings, Effect.succeed(stored), id, call, onFailure, onReading)
+        )
+      }
       if (stored._tag === "None") {
         return onReading(missing)
       }
@@ -87,20 +100,29 @@ export const matchLoad = <A, B>(
       return onReading(reading)
     }
   )
+}
 
 /**
  * Runs a write and the handling of its answer as one uninterruptible step. The
  * answer returns what comes next, which may be interrupted again.
  */
-export const writeStep = <B, E>(
+export const writeStep = <B>(
+  { outage }: { readonly outage: Outage },
   call: Call,
-  write: Effect.Effect<B, E>,
-  onFailure: (error: E) => Result<void>,
+  write: Effect.Effect<B, SessionStoreError>,
+  onFailure: (error: SessionStoreError) => Result<void>,
   onSuccess: (answer: B) => Result<void>
-): Result<void> =>
-  call.interruptible && !isExit(write)
-    ? Effect.flatten(Effect.uninterruptible(Effect.match(write, { onFailure, onSuccess })))
-    : matchError(write, onFailure, onSuccess)
+): Result<void> => {
+  const failed = (error: SessionStoreError) => after(outage.failed(error, nowOf(call)), () => onFailure(error))
+  const succeeded = (answer: B) => after(outage.isOn ? outage.recovered() : undefined, () => onSuccess(answer))
+  return call.interruptible && !isExit(write)
+    ? Effect.flatten(Effect.uninterruptible(Effect.match(write, { onFailure: failed, onSuccess: succeeded })))
+    : matchError(write, failed, succeeded)
+}
+
+/** Logs a line first, if there is one. */
+const after = <B>(line: Effect.Effect<void> | undefined, next: () => Result<B>): Result<B> =>
+  line === undefined ? next() : Effect.flatMap(line, next)
 
 /** Whether a write that failed so may have been done. */
 export const mayBeApplied = (error: SessionStoreError): boolean =>
