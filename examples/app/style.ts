@@ -68,6 +68,10 @@ input { min-width: 0; min-height: 2.75rem; padding: .4rem .9rem; border: 1px sol
 
 footer { margin: 3rem 0 1.5rem; padding-top: 1rem; border-top: 1px solid var(--line); color: var(--soft); font-size: .9rem; }
 @media (max-width: 30rem) {
+  header { gap: .25rem .75rem; }
+  .account { gap: .5rem; }
+  .brand { gap: .4rem; font-size: 1.1rem; }
+  button.quiet { padding: .4rem .7rem; }
   header nav { order: 3; width: 100%; justify-content: space-between; }
   .hello { display: none; }
   .row { grid-template-columns: 1fr; }
