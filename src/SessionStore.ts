@@ -1,8 +1,9 @@
 /**
  * The storage contract: five operations on opaque keys and bytes.
  *
- * A write never creates what is gone, and always says whether it was done.
- * This is a whole store, for one process:
+ * A write never creates what is gone, and always returns whether it was done. A
+ * store copies the bytes that it takes and the bytes that it returns, because
+ * callers may change them. This is a whole store, for one process:
  *
  * ```ts
  * import { SessionStore, type Stored, Version } from "effect-session"
@@ -13,10 +14,12 @@
  *   let writes = 0
  *   const live = (key: string) =>
  *     Effect.map(Clock.currentTimeMillis, (now) =>
- *       Option.filter(Option.fromNullable(records.get(key)), (stored) => stored.expiresAt > now))
+ *       Option.filter(Option.fromNullable(records.get(key)), (stored) => stored.expiresAt > now).pipe(
+ *         Option.map((stored) => ({ ...stored, data: stored.data.slice() }))
+ *       ))
  *   const put = (key: string, data: Uint8Array, expiresAt: number) => {
  *     const version = Version(`${Math.random()}/${++writes}`)
- *     records.set(key, { data, version, expiresAt })
+ *     records.set(key, { data: data.slice(), version, expiresAt })
  *     return version
  *   }
  *   return SessionStore.of({
