@@ -186,12 +186,16 @@ const prepareIndex = (collection: Collection<Session>, connected: Connected) => 
   )
   return Effect.catchAll(create, (cause) => {
     if (reasonOf(cause) !== "Rejected") {
-      return Effect.zipRight(sleepUnref(10_000), create).pipe(
+      const retry = Effect.zipRight(sleepUnref(10_000), create).pipe(
         Effect.retry({ while: (cause) => reasonOf(cause) !== "Rejected", schedule: Schedule.forever }),
         Effect.catchAll(() => Effect.logWarning("MongoDB refused to create the TTL index of the sessions")),
         // A Layer may be built in an uninterruptible region; its scope has to close all the same.
         Effect.interruptible,
         Effect.forkScoped
+      )
+      return Effect.zipRight(
+        Effect.logWarning("MongoDB does not answer. Requests that need the session get 503 until it does."),
+        retry
       )
     }
     return new SessionConfigError({

@@ -105,10 +105,25 @@ export const openConnection: (
     )
     // The first request should find it ready; if Redis is down, reconnecting goes on by itself.
     yield* Effect.ignore(bounded(millis, connection.connect))
+    if (connection.client.status !== "ready") {
+      yield* Effect.logWarning(
+        `Redis does not answer at ${placeOf(cluster, options)}. Requests that need the session get 503 until it does.`
+      )
+    }
     const within = yield* enter(connection.client, millis)
     return { client: connection.client, millis, within, connection }
   }
 )
+
+/** Where Redis was looked for, without credentials. */
+const placeOf = (
+  cluster: ConnectionOptions["cluster"],
+  { host, path, port = 6379, sentinels = [] }: RedisOptions
+): string => {
+  const nodes = (cluster ?? []).map((node) => typeof node === "object" ? `${node.host}:${node.port}` : "a node")
+  const named = [...nodes, ...sentinels.map((sentinel) => `${sentinel.host}:${sentinel.port ?? 26379}`)]
+  return named.length > 0 ? named.join(", ") : path ?? `${host}:${port}`
+}
 
 /** Fails for a client that might wait for ever, send twice or read from a replica. */
 export const takeClient: (client: Client) => Effect.Effect<Connected, SessionConfigError, Scope.Scope> = Effect
