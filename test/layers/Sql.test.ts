@@ -740,6 +740,20 @@ describe.skipIf(postgresUrl === undefined)("Sql on PostgreSQL", () => {
         expect(yield* store.load("k")).toEqual(Option.none())
       }).pipe(Effect.provide(layerTest().pipe(Layer.provideMerge(client(postgresUrl!, { maxConnections: 1 }))))))
 
+    it.effect("an idle connection that is lost after the store has closed does not end the process", () =>
+      Effect.gen(function*() {
+        const table = yield* scopedTable
+        yield* Effect.scoped(Layer.build(Layer.fresh(runners.pool({ table }))))
+        const pool = (yield* Pool) as Sql.PgPool & {
+          readonly totalCount: number
+          readonly listenerCount: (event: "error") => number
+        }
+        expect(pool.listenerCount("error")).toBe(1)
+        const [row] = yield* onPool("SELECT pg_backend_pid() AS pid")
+        yield* query("SELECT pg_terminate_backend($1)", [row!.pid])
+        yield* Effect.repeat(Effect.yieldNow(), { until: () => pool.totalCount === 0 })
+      }).pipe(Effect.scoped, Effect.provide(client(postgresUrl!, { maxConnections: 1 }))))
+
     it.effect("stays open when the store closes", () =>
       Effect.gen(function*() {
         const table = yield* scopedTable

@@ -12,7 +12,7 @@ import type { PoolOptions as MySqlConfig } from "mysql2"
 import { connect, type NetConnectOpts, Socket } from "node:net"
 import { bounded } from "../bounded.js"
 import { mysql } from "./mysql.js"
-import { type MySqlPool, mysqlPoolRunner, type PgPool, pgPoolRunner } from "./poolRunner.js"
+import { ignore, type MySqlPool, mysqlPoolRunner, type PgPool, pgPoolRunner } from "./poolRunner.js"
 import { postgres } from "./postgres.js"
 import { makeRun, type RunAny } from "./run.js"
 import { template } from "./Statement.js"
@@ -43,7 +43,12 @@ export const openPgPool = (
   config: PgConfig
 ): Effect.Effect<PgPool, unknown, Scope.Scope> =>
   openPool(
-    (keep) => new driver.Pool({ application_name: "effect-session", ...config, stream: () => keep(new Socket()) }),
+    (keep) => {
+      const pool = new driver.Pool({ application_name: "effect-session", ...config, stream: () => keep(new Socket()) })
+      // The store listens only while it is open. Before and after that, a lost idle connection would end the process.
+      pool.on("error", ignore)
+      return pool
+    },
     (pool) => pool.end(),
     (pool) => ping(makeRun(pgPoolRunner(pool, false), postgres), millis)
   )
