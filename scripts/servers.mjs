@@ -7,7 +7,6 @@
  */
 import { execFile, execFileSync, spawn } from "node:child_process"
 import * as fs from "node:fs"
-import { createRequire } from "node:module"
 import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -141,16 +140,12 @@ export const startMemcached = ({ port, args = [] } = {}) =>
   })
 
 /** dynalite: conditional writes hold under concurrency there; nothing outlives the process. */
-export const startDynamoDb = ({ port, args = [] } = {}) =>
+export const startDynamoDb = ({ port } = {}) =>
   start({
     name: "dynamodb",
     command: process.execPath,
     port,
-    args: ({ port }) => [
-      createRequire(import.meta.url).resolve("dynalite/cli.js"),
-      ...["--host", "127.0.0.1", "--port", String(port), "--createTableMs", "0"],
-      ...args
-    ],
+    args: ({ port }) => [fileURLToPath(new URL("dynalite.mjs", import.meta.url)), String(port)],
     stopSignal: "SIGTERM",
     url: (port) => `http://127.0.0.1:${port}`
   })
