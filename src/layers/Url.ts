@@ -83,6 +83,7 @@ import {
   wholeNumber,
   withOneHost
 } from "../internal/storeUrl.js"
+import { findCoded } from "../internal/systemError.js"
 import { SessionConfigError } from "../SessionConfigError.js"
 import { SessionStore } from "../SessionStore.js"
 import type * as Sql from "./Sql.js"
@@ -243,8 +244,8 @@ const unreachable = (database: string, cause: Cause.Cause<unknown>): Cause.Cause
 }
 
 const codeOf = (error: unknown): string => {
-  if (!(error instanceof Error)) return ""
-  return "code" in error && error.code !== "" ? ` (${String(error.code)})` : codeOf(error.cause)
+  const code = findCoded(error)?.code
+  return code === undefined ? "" : ` (${code})`
 }
 
 /** Connections of a process to an SQL database. */

@@ -27,7 +27,7 @@ const setup = Effect.gen(function*() {
   const failing = <A>(operation: Effect.Effect<A, SessionStoreError>) =>
     Effect.suspend(() => fault.current === undefined ? operation : Effect.fail(fault.current))
   const store = SessionStore.of({
-    load: (key) => failing(memory.load(key)),
+    load: (key) => fault.current?.operation === "touch" ? memory.load(key) : failing(memory.load(key)),
     insert: (...args) => failing(memory.insert(...args)),
     replace: (...args) => failing(memory.replace(...args)),
     touch: (...args) => failing(memory.touch(...args)),
@@ -43,7 +43,11 @@ const setup = Effect.gen(function*() {
   const logged = Logger.replace(Logger.defaultLogger, logger)
   const read = Effect.suspend(() => manager.open(cookie).handle.value).pipe(Effect.exit, Effect.provide(logged))
   const login = manager.issue({ count: 2 }).pipe(Effect.exit, Effect.provide(logged))
-  return { fault, lines, login, read }
+  const touched = Effect.suspend(() => {
+    const { finish, handle } = manager.open(cookie)
+    return Effect.zipRight(handle.value, finish)
+  }).pipe(Effect.exit, Effect.provide(logged))
+  return { fault, lines, login, read, touched }
 })
 
 describe("an outage of the store", () => {
@@ -66,13 +70,27 @@ describe("an outage of the store", () => {
 
   it.scoped("is logged when only writes fail, and a later write ends it", () =>
     Effect.gen(function*() {
-      const { fault, lines, login } = yield* setup
+      const { fault, lines, login, read } = yield* setup
       fault.current = new SessionStoreError({ reason: "Timeout", operation: "insert" })
       yield* login
       expect(lines).toHaveLength(1)
       fault.current = undefined
+      yield* read // a read says nothing of writes
+      expect(lines).toHaveLength(1)
       yield* login
       expect(lines[1]).toMatch(/^INFO/)
+    }))
+
+  it.scoped("is logged once when deadlines alone cannot be moved, whatever the number of requests", () =>
+    Effect.gen(function*() {
+      const { fault, lines, touched } = yield* setup
+      yield* TestClock.adjust("10 minutes")
+      fault.current = new SessionStoreError({ reason: "Rejected", operation: "touch" })
+      yield* Effect.replicateEffect(touched, 20)
+      expect(lines).toEqual([expect.stringMatching(/touch is Rejected.*may expire early/)])
+      fault.current = undefined
+      yield* touched
+      expect(lines[1]).toMatch(/^INFO .*works again/)
     }))
 
   it.scoped("is logged without the message of an error that may hold values", () =>

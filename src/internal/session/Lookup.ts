@@ -6,13 +6,14 @@
 
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
 import type { Reading, Snapshot } from "../../schema/SessionFormat.js"
 import type { SessionId } from "../../schema/SessionId.js"
 import type { SessionStoreError, Stored } from "../../SessionStore.js"
 import { andThen, isExit, matchCause } from "../steps.js"
 import { isNear } from "./deadlines.js"
 import type { FirstLoad } from "./FirstLoad.js"
+import { isOutage } from "./Outage.js"
 import { failReported, reportFailure } from "./report.js"
 import { type Call, loadSnapshot, matchLoad, nowOf, type Result, type Settings } from "./Settings.js"
 
@@ -152,8 +153,11 @@ export const moveDeadline = <A>(
 ): Effect.Effect<boolean | undefined> => {
   const moved = matchCause(
     settings.store.touch(id.key, snapshot.stored, expiresAt, nowOf(call)),
-    (cause): Effect.Effect<boolean | undefined> => Effect.as(warnUntouched(cause), undefined),
-    Effect.succeed
+    (cause): Effect.Effect<boolean | undefined> => Effect.as(reportUntouched(settings, cause, nowOf(call)), undefined),
+    (moved) => {
+      const line = settings.outage.succeeded("write")
+      return line === undefined ? Effect.succeed(moved) : Effect.as(line, moved)
+    }
   )
   return call.interruptible && !isExit(moved) ? Effect.uninterruptible(moved) : moved
 }
@@ -164,10 +168,15 @@ const warnCookies = (name: string, opening: "none" | "more than one"): Effect.Ef
       "the request goes on without one. If the cookie's domain or path has changed, name the old ones in cookie.former"
   )
 
-const warnUntouched = (cause: Cause.Cause<SessionStoreError>): Effect.Effect<void> => {
-  const reason = Option.match(Cause.failureOption(cause), {
-    onNone: () => "the store died",
-    onSome: (error) => error.message
-  })
+const reportUntouched = <A>(
+  { outage }: Settings<A>,
+  cause: Cause.Cause<SessionStoreError>,
+  now: number
+): Effect.Effect<void> => {
+  const error = Cause.failureOption(cause)
+  if (error._tag === "Some" && isOutage(error.value)) {
+    return outage.failed(error.value, now) ?? Effect.void
+  }
+  const reason = error._tag === "Some" ? error.value.message : "the store died"
   return Effect.logWarning(`Session: its deadline could not be moved (${reason})`)
 }

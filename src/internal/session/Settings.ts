@@ -71,6 +71,21 @@ export const matchLoad = <A, B>(
   onReading: (reading: Reading<A>) => Result<B>
 ): Result<B> => {
   const { format, outage } = settings
+  const read = (stored: Option.Option<Stored>): Result<B> => {
+    if (stored._tag === "None") {
+      return onReading(missing)
+    }
+    let reading: Reading<A>
+    try {
+      reading = format.read(stored.value, id, nowOf(call))
+    } catch (error) {
+      if (SessionError.isInstance(error)) {
+        return onFailure(Cause.fail(error))
+      }
+      throw error
+    }
+    return onReading(reading)
+  }
   return matchCause(
     load,
     (cause) => {
@@ -78,27 +93,7 @@ export const matchLoad = <A, B>(
       const line = error._tag === "Some" ? outage.failed(error.value, nowOf(call)) : undefined
       return after(line, () => onFailure(Cause.map(cause, SessionError.fromStore)))
     },
-    (stored) => {
-      if (outage.isOn) {
-        return after(
-          outage.recovered(),
-          () => matchLoad(settings, Effect.succeed(stored), id, call, onFailure, onReading)
-        )
-      }
-      if (stored._tag === "None") {
-        return onReading(missing)
-      }
-      let reading: Reading<A>
-      try {
-        reading = format.read(stored.value, id, nowOf(call))
-      } catch (error) {
-        if (SessionError.isInstance(error)) {
-          return onFailure(Cause.fail(error))
-        }
-        throw error
-      }
-      return onReading(reading)
-    }
+    (stored) => outage.isOn ? after(outage.succeeded("load"), () => read(stored)) : read(stored)
   )
 }
 
@@ -114,7 +109,7 @@ export const writeStep = <B>(
   onSuccess: (answer: B) => Result<void>
 ): Result<void> => {
   const failed = (error: SessionStoreError) => after(outage.failed(error, nowOf(call)), () => onFailure(error))
-  const succeeded = (answer: B) => after(outage.isOn ? outage.recovered() : undefined, () => onSuccess(answer))
+  const succeeded = (answer: B) => after(outage.succeeded("write"), () => onSuccess(answer))
   return call.interruptible && !isExit(write)
     ? Effect.flatten(Effect.uninterruptible(Effect.match(write, { onFailure: failed, onSuccess: succeeded })))
     : matchError(write, failed, succeeded)
