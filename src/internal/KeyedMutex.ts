@@ -5,11 +5,7 @@
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-
-interface Waiter {
-  granted: boolean
-  resume: (() => void) | undefined
-}
+import { Waiter } from "./Waiter.js"
 
 /**
  * First in, first out. A holder keeps the mutex until its effect has ended,
@@ -33,9 +29,9 @@ export class KeyedMutex {
         this.held.set(key, [])
         return hold
       }
-      const waiter: Waiter = { granted: false, resume: undefined }
+      const waiter = new Waiter()
       waiters.push(waiter)
-      const granted = Effect.timeoutFail(untilGranted(waiter), {
+      const granted = Effect.timeoutFail(waiter.granted, {
         duration: options.timeout,
         onTimeout: options.onTimeout
       })
@@ -55,23 +51,14 @@ export class KeyedMutex {
       this.held.delete(key)
       return
     }
-    next.granted = true
-    next.resume?.()
+    next.grant()
   }
 
   private leave(key: string, waiter: Waiter): void {
-    if (waiter.granted) {
+    if (waiter.isGranted) {
       return this.release(key) // it was granted at the moment of its timeout or interruption
     }
     const waiters = this.held.get(key)!
     waiters.splice(waiters.indexOf(waiter), 1)
   }
 }
-
-const untilGranted = (waiter: Waiter): Effect.Effect<void> =>
-  Effect.async<void>((resume) => {
-    if (waiter.granted) {
-      return resume(Effect.void)
-    }
-    waiter.resume = () => resume(Effect.void)
-  })

@@ -5,11 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import { isExit } from "./steps.js"
-
-interface Waiter {
-  granted: boolean
-  resume: (() => void) | undefined
-}
+import { Waiter } from "./Waiter.js"
 
 type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
@@ -40,10 +36,10 @@ export class RequestMutex {
       this.isHeld = true
       return this.hold(restore, body)
     }
-    const waiter: Waiter = { granted: false, resume: undefined }
+    const waiter = new Waiter()
     this.waiters ??= []
     this.waiters.push(waiter)
-    return Effect.matchCauseEffect(restore(untilGranted(waiter)), {
+    return Effect.matchCauseEffect(restore(waiter.granted), {
       onFailure: (cause) => {
         this.leave(waiter)
         return Effect.failCause(cause)
@@ -79,24 +75,13 @@ export class RequestMutex {
   private release(): void {
     const next = this.waiters?.shift()
     this.isHeld = next !== undefined
-    if (next !== undefined) {
-      next.granted = true
-      next.resume?.()
-    }
+    next?.grant()
   }
 
   private leave(waiter: Waiter): void {
-    if (waiter.granted) {
+    if (waiter.isGranted) {
       return this.release() // it was granted at the moment of its interruption
     }
     this.waiters!.splice(this.waiters!.indexOf(waiter), 1)
   }
 }
-
-const untilGranted = (waiter: Waiter): Effect.Effect<void> =>
-  Effect.async<void>((resume) => {
-    if (waiter.granted) {
-      return resume(Effect.void)
-    }
-    waiter.resume = () => resume(Effect.void)
-  })

@@ -73,19 +73,21 @@ describe("opens what the URL says", () => {
   it.live.skipIf(postgresUrl === undefined)("PostgreSQL by the directory of its socket", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient.SqlClient
-      const [{ unix_socket_directories: directory }] = (yield* sql.unsafe("SHOW unix_socket_directories")) as any
+      const [row] = yield* sql.unsafe<{ unix_socket_directories: string }>("SHOW unix_socket_directories")
       const { password, pathname, port, username } = new URL(postgresUrl!)
       yield* use(
-        `postgres://${username}:${password}@${pathname}?host=${directory.split(",")[0]}&port=${port}&table=${own}`
+        `postgres://${username}:${password}@${pathname}?host=${
+          row!.unix_socket_directories.split(",")[0]
+        }&port=${port}&table=${own}`
       )
     }).pipe(Effect.provide(PgClient.layer({ url: Redacted.make(postgresUrl!) }))))
 
   it.live.skipIf(mysqlUrl === undefined)("MariaDB by its socket", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient.SqlClient
-      const [{ socket }] = (yield* sql.unsafe("SELECT @@socket AS socket")) as any
+      const [row] = yield* sql.unsafe<{ socket: string }>("SELECT @@socket AS socket")
       const { password, pathname, username } = new URL(mysqlUrl!)
-      const url = `mysql://${username}:${password}@${pathname}?socketPath=${socket}&table=${own}`
+      const url = `mysql://${username}:${password}@${pathname}?socketPath=${row!.socket}&table=${own}`
       // The server may let the user in by TCP only. Only the socket is asked for here.
       expect(yield* answer(url)).toMatch(/^taken$|ER_ACCESS_DENIED_ERROR/)
     }).pipe(Effect.provide(MysqlClient.layer({ url: Redacted.make(mysqlUrl!) }))))

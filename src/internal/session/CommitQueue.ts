@@ -7,11 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-
-interface Waiter {
-  granted: boolean
-  resume: (() => void) | undefined
-}
+import { Waiter } from "../Waiter.js"
 
 interface Queue<A> {
   readonly waiters: Array<Waiter>
@@ -85,28 +81,20 @@ export class CommitQueue<A> {
 
 const inTurn = <A, B, E, R>(queue: Queue<A>, effect: Effect.Effect<B, E, R>): Effect.Effect<B, E, R> =>
   Effect.uninterruptibleMask((restore) => {
-    const self: Waiter = { granted: false, resume: undefined }
+    const self = new Waiter()
     const held = Effect.onExit(restore(effect), () => Effect.sync(() => release(queue, self)))
     if (queue.holder === undefined) {
       queue.holder = self
       return held
     }
     queue.waiters.push(self)
-    return Effect.matchCauseEffect(restore(untilGranted(self)), {
+    return Effect.matchCauseEffect(restore(self.granted), {
       onFailure: (cause) => {
         leave(queue, self)
         return Effect.failCause(cause)
       },
       onSuccess: () => held
     })
-  })
-
-const untilGranted = (waiter: Waiter): Effect.Effect<void> =>
-  Effect.async<void>((resume) => {
-    if (waiter.granted) {
-      return resume(Effect.void)
-    }
-    waiter.resume = () => resume(Effect.void)
   })
 
 const release = <A>(queue: Queue<A>, self: Waiter): void => {
@@ -116,7 +104,7 @@ const release = <A>(queue: Queue<A>, self: Waiter): void => {
 }
 
 const leave = <A>(queue: Queue<A>, self: Waiter): void => {
-  if (self.granted) {
+  if (self.isGranted) {
     return release(queue, self) // it was admitted at the moment of its interruption
   }
   queue.waiters.splice(queue.waiters.indexOf(self), 1)
@@ -124,10 +112,7 @@ const leave = <A>(queue: Queue<A>, self: Waiter): void => {
 
 const admitNext = <A>(queue: Queue<A>): void => {
   queue.holder = queue.waiters.shift()
-  if (queue.holder !== undefined) {
-    queue.holder.granted = true
-    queue.holder.resume?.()
-  }
+  queue.holder?.grant()
 }
 
 /** One fiber a queue admits the next waiter when the holder takes too long. A timeout for each waiter would cost more. */
